@@ -1,0 +1,8 @@
+//! The library under the four programs.
+//!
+//! The modules are rooms: data goes one way, from the file that a person wrote to the call that Mesos receives, and
+//! each room uses only those listed before it. `docs/architecture.md` draws the picture.
+#![forbid(unsafe_code)]
+
+pub mod spec;
+pub mod wire;
