@@ -8,6 +8,7 @@
 mod call;
 mod event;
 mod task;
+pub mod vip;
 
 pub use call::*;
 pub use event::*;
