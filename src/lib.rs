@@ -4,5 +4,6 @@
 //! each room uses only those listed before it. `docs/architecture.md` draws the picture.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod spec;
 pub mod wire;

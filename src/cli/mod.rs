@@ -1,0 +1,3 @@
+//! The commands of `dagpkg`: arguments in, one call into the library, output.
+
+pub mod tree;
