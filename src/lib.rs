@@ -5,5 +5,6 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod sandbox;
 pub mod spec;
 pub mod wire;
