@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod http;
 pub mod sandbox;
 pub mod spec;
+pub mod store;
 pub mod wire;

@@ -1,0 +1,88 @@
+//! HTTP clients that work in a container with nothing in it: the one place that builds them.
+//!
+//! A static binary runs where there may be no CA certificates (a client could then not even be built, not for plain
+//! `http://` either) and no C library to resolve names with. So the roots are compiled in, names are resolved by
+//! hickory, and ring is installed as the one TLS provider of the process. Servers are not made here (see `api`).
+//! Used by every room that sends requests.
+
+use std::sync::Once;
+use std::time::Duration;
+
+/// A peer that does not accept a connection within this time is taken to be gone.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client with the defaults of this project: certificates of the public web, a connect timeout, and
+/// `dagpkg/<version>` as its name. It has no timeout for whole requests: streams stay open for days.
+pub fn client() -> Result<reqwest::Client, reqwest::Error> {
+    builder()?.build()
+}
+
+/// The same, for callers that need other redirects, proxies or certificates.
+pub fn builder() -> Result<reqwest::ClientBuilder, reqwest::Error> {
+    install_tls_provider();
+    let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS
+        .iter()
+        .map(|der| reqwest::Certificate::from_der(der))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(reqwest::Client::builder()
+        .user_agent(concat!("dagpkg/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tls_certs_only(roots))
+}
+
+/// Writes an error of a request with all of its causes: `reqwest` alone says "error sending request" and hides
+/// "connection refused" in the source.
+pub fn explain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.ends_with(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+fn install_tls_provider() {
+    static ONCE: Once = Once::new();
+    // Fails only when a provider is installed already, and then there is one, which is all that is needed.
+    ONCE.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_can_be_built_more_than_once() {
+        client().unwrap();
+        client().unwrap();
+    }
+
+    #[tokio::test]
+    async fn requests_carry_the_name_and_version_of_the_program() {
+        use axum::http::HeaderMap;
+        let app = axum::Router::new().route(
+            "/",
+            axum::routing::get(|headers: HeaderMap| async move {
+                String::from_utf8_lossy(headers["user-agent"].as_bytes()).into_owned()
+            }),
+        );
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let answer = client().unwrap().get(format!("http://{address}/")).send().await.unwrap();
+        assert_eq!(answer.text().await.unwrap(), format!("dagpkg/{}", env!("CARGO_PKG_VERSION")));
+    }
+
+    #[tokio::test]
+    async fn an_explained_error_names_the_innermost_cause() {
+        // Bound and closed again: nobody listens there.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let error = client().unwrap().get(format!("http://127.0.0.1:{port}/")).send().await.unwrap_err();
+        assert!(explain(&error).contains("refused"), "{}", explain(&error));
+    }
+}
