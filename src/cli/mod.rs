@@ -1,3 +1,63 @@
-//! The commands of `dagpkg`: arguments in, one call into the library, output.
+//! The command line of `dagpkg`: arguments in, one call into the library, output.
+//!
+//! Each command lives in a file of its own, with `Args` (clap) and `run`. Nothing here decides anything about packages
+//! or clusters: that is the business of the rooms that the commands call. Called by `src/bin/dagpkg.rs` only.
+//!
+//! Results go to stdout, messages and errors to stderr; colour only on terminals.
+//! Exit codes: 0 done, 1 refused or failed (one `error: …` line on stderr says why), 2 wrong usage.
 
 pub mod tree;
+
+use clap::{Parser, Subcommand};
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// Package, run and operate a stateful service on DC/OS and Apache Mesos.
+#[derive(Debug, Parser)]
+#[command(name = "dagpkg", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+/// Runs the program with this process's arguments.
+pub fn main() -> ExitCode {
+    start_log();
+    let cli = Cli::parse();
+    let outcome: anyhow::Result<ExitCode> = match cli.command {};
+    outcome.unwrap_or_else(|error| {
+        complain(&error);
+        ExitCode::FAILURE
+    })
+}
+
+/// Logs to stderr; warnings only, unless `RUST_LOG` asks for more.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(tracing::level_filters::LevelFilter::WARN.into())
+        .from_env_lossy();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// Prints an error with all its causes as one `error: …` message.
+fn complain(error: &anyhow::Error) {
+    // nothing can be done about a stderr that is closed
+    let _ = writeln!(anstream::stderr(), "\x1b[1;31merror:\x1b[0m {error:#}");
+}
+
+/// Writes a result to stdout; a reader that went away (`dagpkg … | head`) is no error.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
