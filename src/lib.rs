@@ -6,6 +6,8 @@
 
 pub mod cli;
 pub mod http;
+pub mod offer;
+pub mod plan;
 pub mod sandbox;
 pub mod spec;
 pub mod store;

@@ -1,0 +1,157 @@
+//! Offer evaluation: what one agent's offers can do for one pod instance.
+//!
+//! Pure: an offer and a wish go in; operations to send, or the reasons why not, come out. Nothing is declined in silence:
+//! every stage leaves a [`Reason`]. Which offers are tried for which step, and what happens to the rest, is the
+//! business of `scheduler`.
+
+mod evaluate;
+mod placement;
+mod resources;
+mod task_info;
+
+pub use evaluate::{Evaluation, Launch, Planned, PodRequest, Reason, StoredTask, evaluate, unexpected};
+pub use placement::{Located, attribute_text, check, locate};
+pub use resources::{FRAMEWORK_ID, Pool, RESOURCE_ID, from_thousandths, thousandths};
+pub use task_info::{label, located};
+
+use crate::wire::{AgentId, Attribute, DomainInfo, ExecutorId, Offer, OfferId, ReservationType, Resource};
+use std::collections::BTreeMap;
+
+/// What is the same for all pods of a service.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServiceContext {
+    /// The service's name, as configured.
+    pub name: String,
+    /// The framework's id.
+    pub framework_id: String,
+    /// The role of its reservations.
+    pub role: String,
+    /// The principal of its reservations.
+    pub principal: String,
+    /// The user of its tasks.
+    pub user: String,
+    /// Domain of task names, `autoip.dcos.thisdcos.directory` on DC/OS.
+    pub service_tld: String,
+    /// Domain of virtual addresses, `l4lb.thisdcos.directory` on DC/OS; empty where there are none.
+    pub vip_tld: String,
+    /// Where tasks reach the scheduler's API.
+    pub api_host: String,
+    /// Where tasks reach the scheduler's API.
+    pub api_port: u16,
+    /// Resources of each pod instance's executor.
+    pub executor: ExecutorOverhead,
+    /// The DC/OS space of secrets.
+    pub space: String,
+    /// Addresses of ports, by port name: variables `ENDPOINT_<NAME>_HOST` and `_PORT`.
+    pub endpoints: BTreeMap<String, (String, u16)>,
+}
+
+/// What an executor takes beside its tasks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ExecutorOverhead {
+    /// Processors.
+    pub cpus: f64,
+    /// MB.
+    pub mem: f64,
+    /// MB.
+    pub disk: f64,
+}
+
+impl Default for ExecutorOverhead {
+    /// The defaults of the Mesosphere SDK.
+    fn default() -> Self {
+        Self { cpus: 0.1, mem: 32.0, disk: 256.0 }
+    }
+}
+
+impl ServiceContext {
+    /// The service's name as part of a DNS name: without slashes, dots become dashes.
+    pub fn dns_name(&self) -> String {
+        self.name.replace('/', "").replace('.', "-")
+    }
+
+    /// The domain of the service's tasks.
+    pub fn framework_host(&self) -> String {
+        format!("{}.{}", self.dns_name(), self.service_tld)
+    }
+
+    /// The domain of the service's virtual addresses.
+    pub fn vip_host(&self) -> String {
+        format!("{}.{}", self.name.replace('/', ""), self.vip_tld)
+    }
+
+    /// The role of a pod's reservations.
+    pub fn pod_role(&self, pre_reserved_role: &str) -> String {
+        if pre_reserved_role == "*" {
+            self.role.clone()
+        } else {
+            format!("{pre_reserved_role}/{}", self.role)
+        }
+    }
+}
+
+/// All offers of one agent to one role, put together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AgentOffer {
+    /// The offers.
+    pub ids: Vec<OfferId>,
+    /// The agent.
+    pub agent_id: AgentId,
+    /// Its host name.
+    pub hostname: String,
+    /// Its region and zone.
+    pub domain: Option<DomainInfo>,
+    /// Its attributes.
+    pub attributes: Vec<Attribute>,
+    /// Executors of this framework that run there.
+    pub executor_ids: Vec<ExecutorId>,
+    /// The role that the offers are for.
+    pub role: String,
+    /// What is offered.
+    pub resources: Vec<Resource>,
+}
+
+impl AgentOffer {
+    /// Puts offers together that are of the same agent and for the same role. Reservations that are somebody else's are
+    /// left out: those without `resource_id` label, of another role or of another framework.
+    pub fn group<'a>(offers: impl IntoIterator<Item = &'a Offer>, roles: &[String]) -> Vec<Self> {
+        let mut groups: Vec<Self> = Vec::new();
+        for offer in offers {
+            let allocated = |a: &Option<crate::wire::AllocationInfo>| a.as_ref().and_then(|a| a.role.clone());
+            let role = allocated(&offer.allocation_info)
+                .or_else(|| offer.resources.iter().find_map(|r| allocated(&r.allocation_info)))
+                .or_else(|| roles.first().cloned())
+                .unwrap_or_default();
+            let ours = |r: &&Resource| is_ours_or_free(r, roles, &offer.framework_id.value);
+            let resources = offer.resources.iter().filter(ours).cloned();
+            let same = groups.iter_mut().find(|g| g.agent_id == offer.agent_id && g.role == role);
+            if let Some(group) = same {
+                group.ids.push(offer.id.clone());
+                group.resources.extend(resources);
+                let new = offer.executor_ids.iter().filter(|e| !group.executor_ids.contains(e));
+                let new: Vec<_> = new.cloned().collect();
+                group.executor_ids.extend(new);
+                continue;
+            }
+            groups.push(Self {
+                ids: vec![offer.id.clone()],
+                agent_id: offer.agent_id.clone(),
+                hostname: offer.hostname.clone(),
+                domain: offer.domain.clone(),
+                attributes: offer.attributes.clone(),
+                executor_ids: offer.executor_ids.clone(),
+                role,
+                resources: resources.collect(),
+            });
+        }
+        groups
+    }
+}
+
+fn is_ours_or_free(resource: &Resource, roles: &[String], framework_id: &str) -> bool {
+    let Some(reservation) = resource.dynamic_reservation() else { return true };
+    let label = |key: &str| reservation.labels.as_ref().and_then(|l| l.get(key));
+    let role = reservation.role.as_ref().is_some_and(|r| roles.contains(r));
+    let framework = label(FRAMEWORK_ID).is_none_or(|id| id == framework_id);
+    reservation.r#type == Some(ReservationType::Dynamic) && role && framework && label(RESOURCE_ID).is_some()
+}

@@ -1,0 +1,476 @@
+//! Tasks and executors in the form that Mesos launches and the store keeps.
+
+use super::placement::{Located, locate};
+use super::{AgentOffer, PodRequest, ServiceContext};
+use crate::spec::{ExternalVolumeSpec, Limit, NetworkSpec, PodSpec, PortSpec, TaskSpec, task_instance_name};
+use crate::wire::{
+    CheckCommand, CheckInfo, CheckType, CommandInfo, ContainerInfo, ContainerType, DiscoveryInfo,
+    DockerImage, DurationInfo, Environment, ExecutorId, ExecutorInfo, ExecutorType, HealthCheck, Image,
+    KillPolicy, Labels, LinuxInfo, MesosContainer, NetworkInfo, Port, PortMapping, Resource, Rlimit,
+    RlimitInfo, SandboxPath, SandboxPathType, Scalar, Seccomp, Secret, SecretReference, SecretType, TaskInfo,
+    Uri, Variable, VariableType, Visibility, Volume, VolumeMode, VolumeSource,
+};
+use std::collections::BTreeMap;
+
+/// Ports with their numbers.
+pub type Ports = Vec<(PortSpec, u16)>;
+
+/// Labels of tasks that this program reads back.
+pub mod label {
+    /// The id of the configuration that the task was launched with.
+    pub const TARGET_CONFIGURATION: &str = "target_configuration";
+    /// The pod's type.
+    pub const TASK_TYPE: &str = "task_type";
+    /// The pod instance's number.
+    pub const INDEX: &str = "index";
+    /// The agent's attributes, `name:value;name:value`.
+    pub const OFFER_ATTRIBUTES: &str = "offer_attributes";
+    /// The agent's host name.
+    pub const OFFER_HOSTNAME: &str = "offer_hostname";
+    /// The agent's region.
+    pub const OFFER_REGION: &str = "offer_region";
+    /// The agent's zone.
+    pub const OFFER_ZONE: &str = "offer_zone";
+}
+
+/// The start of task and executor ids: the service's name without leading slash, other slashes as dots.
+pub fn id_prefix(service: &str) -> String {
+    service.trim_start_matches('/').replace('/', ".")
+}
+
+/// A new task id.
+pub fn task_id(context: &ServiceContext, request: &PodRequest<'_>, task: &TaskSpec, uuid: &str) -> String {
+    let name = task_instance_name(&request.pod.pod_type, request.index, &task.name);
+    format!("{}__{name}__{uuid}", id_prefix(&context.name))
+}
+
+/// The number that a task's port had.
+pub fn port_number(info: &TaskInfo, name: &str) -> Option<u16> {
+    let ports = &info.discovery.as_ref()?.ports.as_ref()?.ports;
+    ports.iter().find(|p| p.name.as_deref() == Some(name)).and_then(|p| u16::try_from(p.number).ok())
+}
+
+/// Where a launched task is, as its labels say.
+pub fn located(info: &TaskInfo) -> Located {
+    let get = |key| info.labels.as_ref().and_then(|l| l.get(key)).map(str::to_owned);
+    let attributes = get(label::OFFER_ATTRIBUTES).unwrap_or_default();
+    Located {
+        hostname: get(label::OFFER_HOSTNAME).unwrap_or_default(),
+        region: get(label::OFFER_REGION),
+        zone: get(label::OFFER_ZONE),
+        attributes: attributes.split(';').filter(|a| !a.is_empty()).map(str::to_owned).collect(),
+    }
+}
+
+/// The executor of a pod instance.
+pub fn executor(
+    context: &ServiceContext,
+    request: &PodRequest<'_>,
+    id: ExecutorId,
+    resources: Vec<Resource>,
+) -> ExecutorInfo {
+    let mut labels = Labels::default();
+    labels.push("DCOS_SPACE", context.space.clone());
+    ExecutorInfo {
+        r#type: ExecutorType::Default,
+        executor_id: id,
+        framework_id: Some(context.framework_id.as_str().into()),
+        container: executor_container(context, request.pod, request.index),
+        resources,
+        name: Some(request.pod.pod_type.0.clone()),
+        labels: Some(labels),
+        ..ExecutorInfo::default()
+    }
+}
+
+/// A task, still without id.
+pub fn task(
+    context: &ServiceContext,
+    request: &PodRequest<'_>,
+    offer: &AgentOffer,
+    spec: &TaskSpec,
+    resources: &[Resource],
+    ports: &Ports,
+    id: &mut dyn FnMut() -> String,
+) -> TaskInfo {
+    let name = task_instance_name(&request.pod.pod_type, request.index, &spec.name);
+    let environment = environment(context, request, spec, ports, &name, offer);
+    let command = |value: &str| CommandInfo {
+        shell: Some(true),
+        value: Some(value.to_owned()),
+        environment: Some(environment.clone()),
+        user: Some(context.user.clone()),
+        ..CommandInfo::default()
+    };
+    TaskInfo {
+        name: name.clone(),
+        agent_id: offer.agent_id.clone(),
+        resources: resources.to_vec(),
+        command: Some(CommandInfo { uris: uris(context, request, spec), ..command(&spec.cmd) }),
+        container: task_container(context, request.pod, spec, request.index),
+        health_check: spec.health_check.as_ref().map(|h| HealthCheck {
+            r#type: Some(CheckType::Command),
+            command: Some(command(&h.cmd)),
+            delay_seconds: Some(f64::from(h.delay)),
+            interval_seconds: Some(f64::from(h.interval)),
+            timeout_seconds: Some(f64::from(h.timeout)),
+            consecutive_failures: Some(h.max_consecutive_failures),
+            grace_period_seconds: Some(f64::from(h.grace_period)),
+            ..HealthCheck::default()
+        }),
+        check: spec.readiness_check.as_ref().map(|r| CheckInfo {
+            r#type: Some(CheckType::Command),
+            command: Some(CheckCommand { command: command(&r.cmd) }),
+            delay_seconds: Some(f64::from(r.delay)),
+            interval_seconds: Some(f64::from(r.interval)),
+            timeout_seconds: Some(f64::from(r.timeout)),
+            ..CheckInfo::default()
+        }),
+        kill_policy: Some(KillPolicy {
+            grace_period: Some(DurationInfo {
+                nanoseconds: i64::from(spec.kill_grace_period) * 1_000_000_000,
+            }),
+        }),
+        labels: Some(labels(request, spec, offer)),
+        discovery: Some(discovery(request, spec, ports, name, id)),
+        limits: limits(spec),
+        ..TaskInfo::default()
+    }
+}
+
+fn labels(request: &PodRequest<'_>, spec: &TaskSpec, offer: &AgentOffer) -> Labels {
+    let here = locate(offer);
+    let mut labels = Labels::default();
+    for (key, value) in &spec.labels {
+        labels.push(key, value.clone());
+    }
+    labels.set(label::TARGET_CONFIGURATION, request.config_id);
+    labels.set(label::TASK_TYPE, request.pod.pod_type.0.clone());
+    labels.set(label::INDEX, request.index.to_string());
+    labels.set(label::OFFER_ATTRIBUTES, here.attributes.join(";"));
+    labels.set(label::OFFER_HOSTNAME, here.hostname);
+    if let Some(region) = here.region {
+        labels.set(label::OFFER_REGION, region);
+    }
+    if let Some(zone) = here.zone {
+        labels.set(label::OFFER_ZONE, zone);
+    }
+    labels
+}
+
+fn limits(spec: &TaskSpec) -> Option<BTreeMap<String, Scalar>> {
+    let limits = &spec.resource_set.limits;
+    let named = [("cpus", limits.cpus), ("mem", limits.memory)];
+    let given = named.into_iter().filter_map(|(name, limit)| match limit? {
+        Limit::Unlimited => Some((name.to_owned(), Scalar { value: f64::INFINITY })),
+        Limit::Value(value) => Some((name.to_owned(), Scalar { value })),
+    });
+    let given: BTreeMap<_, _> = given.collect();
+    (!given.is_empty()).then_some(given)
+}
+
+fn discovery(
+    request: &PodRequest<'_>,
+    spec: &TaskSpec,
+    ports: &Ports,
+    name: String,
+    id: &mut dyn FnMut() -> String,
+) -> DiscoveryInfo {
+    let given = spec.discovery.as_ref();
+    let prefix = given.and_then(|d| d.prefix.as_ref());
+    let ports: Vec<Port> = ports
+        .iter()
+        .map(|(spec, number)| {
+            let mut labels = Labels::default();
+            if let Some(vip) = &spec.vip {
+                labels.push(&format!("VIP_{}", id()), format!("{}:{}", vip.prefix, vip.port));
+                if let Some(network) = request.pod.networks.first() {
+                    let scope = if network.uses_host_ports() { "host" } else { "container" };
+                    labels.push("network-scope", scope);
+                }
+            }
+            Port {
+                number: u32::from(*number),
+                name: Some(spec.name.clone()),
+                protocol: Some("tcp".to_owned()),
+                visibility: Some(if spec.advertise { Visibility::External } else { Visibility::Cluster }),
+                labels: (!labels.labels.is_empty()).then_some(labels),
+            }
+        })
+        .collect();
+    DiscoveryInfo {
+        visibility: given.map_or(Visibility::Cluster, |d| d.visibility),
+        name: Some(prefix.map_or(name, |p| format!("{p}-{}", request.index))),
+        ports: (!ports.is_empty()).then_some(crate::wire::Ports { ports }),
+        ..DiscoveryInfo::default()
+    }
+}
+
+/// Upper case, everything but letters and digits as `_`: the form of names in environment variables.
+pub fn env_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+}
+
+fn environment(
+    context: &ServiceContext,
+    request: &PodRequest<'_>,
+    spec: &TaskSpec,
+    ports: &Ports,
+    name: &str,
+    offer: &AgentOffer,
+) -> Environment {
+    let mut env = spec.env.clone();
+    let mut set = |key: String, value: String| env.insert(key, value);
+    set("POD_INSTANCE_INDEX".into(), request.index.to_string());
+    set("FRAMEWORK_NAME".into(), context.name.clone());
+    set("FRAMEWORK_HOST".into(), context.framework_host());
+    if !context.vip_tld.is_empty() {
+        set("FRAMEWORK_VIP_HOST".into(), context.vip_host());
+    }
+    set("SCHEDULER_API_HOSTNAME".into(), context.api_host.clone());
+    set("SCHEDULER_API_PORT".into(), context.api_port.to_string());
+    set("TASK_NAME".into(), name.to_owned());
+    set(name.to_owned(), "true".into());
+    for config in &spec.config_files {
+        let value = format!("config-templates/{},{}", config.name, config.dest);
+        set(format!("CONFIG_TEMPLATE_{}", env_name(&config.name)), value);
+    }
+    for (port, (host, number)) in &context.endpoints {
+        set(format!("ENDPOINT_{}_HOST", env_name(port)), host.clone());
+        set(format!("ENDPOINT_{}_PORT", env_name(port)), number.to_string());
+    }
+    let here = locate(offer);
+    for rule in request.pod.placement.iter().flat_map(|p| &p.rules) {
+        let (flag, key, value) = match rule.field.as_str() {
+            "@zone" => ("PLACEMENT_REFERENCED_ZONE", "ZONE", &here.zone),
+            "@region" => ("PLACEMENT_REFERENCED_REGION", "REGION", &here.region),
+            _ => continue,
+        };
+        set(flag.into(), "true".into());
+        if let Some(value) = value {
+            set(key.into(), value.clone());
+        }
+    }
+    for (port, number) in ports {
+        if let Some(key) = &port.env_key {
+            set(key.clone(), number.to_string());
+        }
+    }
+    env.extend(request.env.clone());
+    let plain = env.into_iter().map(|(name, value)| Variable {
+        name,
+        r#type: Some(VariableType::Value),
+        value: Some(value),
+        ..Variable::default()
+    });
+    let secret = request.pod.secrets.iter().filter_map(|s| {
+        let name = s.env_key.clone()?;
+        let secret = Some(secret_reference(&s.secret));
+        Some(Variable { name, r#type: Some(VariableType::Secret), secret, ..Variable::default() })
+    });
+    Environment { variables: plain.chain(secret).collect() }
+}
+
+fn secret_reference(path: &str) -> Secret {
+    let reference = Some(SecretReference { name: path.to_owned(), key: None });
+    Secret { r#type: Some(SecretType::Reference), reference, value: None }
+}
+
+fn uris(context: &ServiceContext, request: &PodRequest<'_>, spec: &TaskSpec) -> Vec<Uri> {
+    let plain = request.pod.uris.iter().map(|value| Uri { value: value.clone(), ..Uri::default() });
+    let templates = spec.config_files.iter().map(|config| Uri {
+        value: format!(
+            "http://{}:{}/v1/artifacts/template/{}/{}/{}/{}",
+            context.api_host,
+            context.api_port,
+            request.config_id,
+            request.pod.pod_type,
+            spec.name,
+            config.name
+        ),
+        output_file: Some(format!("config-templates/{}", config.name)),
+        extract: Some(false),
+        ..Uri::default()
+    });
+    plain.chain(templates).collect()
+}
+
+fn image(pod: &PodSpec) -> Option<MesosContainer> {
+    let docker = Some(DockerImage { name: pod.image.clone()? });
+    Some(MesosContainer { image: Some(Image { r#type: "DOCKER".to_owned(), docker, cached: None }) })
+}
+
+/// The container of a task; none where the task needs nothing of it, so that agents with the simplest isolation
+/// accept it too.
+fn task_container(
+    context: &ServiceContext,
+    pod: &PodSpec,
+    spec: &TaskSpec,
+    index: u32,
+) -> Option<ContainerInfo> {
+    let mut volumes = outside_volumes(context, pod, index);
+    // With an image of its own a task's /tmp would be in the container's root, which has no quota; without one the
+    // agent's /tmp is used: mounting over it needs isolation that not every agent has.
+    if pod.image.is_some() {
+        let tmp = Some("tmp".to_owned());
+        volumes.push(Volume {
+            mode: Some(VolumeMode::Rw),
+            container_path: "/tmp".to_owned(),
+            host_path: tmp,
+            source: None,
+        });
+    }
+    volumes.extend(pod.volumes.iter().map(|v| Volume {
+        mode: Some(VolumeMode::Rw),
+        container_path: v.path.clone(),
+        host_path: None,
+        source: Some(VolumeSource {
+            r#type: "SANDBOX_PATH".to_owned(),
+            sandbox_path: Some(SandboxPath { r#type: SandboxPathType::Parent, path: v.path.clone() }),
+            ..VolumeSource::default()
+        }),
+    }));
+    let limited = spec.resource_set.limits != crate::spec::ResourceLimits::default();
+    let linux_info = LinuxInfo {
+        share_pid_namespace: pod.share_pid_namespace.then_some(true),
+        seccomp: seccomp(pod),
+        ipc_mode: spec.ipc_mode.clone(),
+        shm_size: spec.shm_size,
+        share_cgroups: limited.then_some(false),
+    };
+    container(ContainerInfo {
+        r#type: ContainerType::Mesos,
+        volumes,
+        mesos: image(pod),
+        linux_info: Some(linux_info).filter(|l| *l != LinuxInfo::default()),
+        rlimit_info: rlimits(pod),
+        ..ContainerInfo::default()
+    })
+}
+
+fn executor_container(context: &ServiceContext, pod: &PodSpec, index: u32) -> Option<ContainerInfo> {
+    let linux_info = LinuxInfo {
+        share_pid_namespace: pod.share_pid_namespace.then_some(true),
+        ipc_mode: pod.ipc_mode.clone(),
+        shm_size: pod.shm_size,
+        ..LinuxInfo::default()
+    };
+    container(ContainerInfo {
+        r#type: ContainerType::Mesos,
+        volumes: outside_volumes(context, pod, index),
+        network_infos: pod.networks.iter().map(|n| network(n, pod)).collect(),
+        linux_info: Some(linux_info).filter(|l| *l != LinuxInfo::default()),
+        rlimit_info: rlimits(pod),
+        ..ContainerInfo::default()
+    })
+}
+
+fn container(info: ContainerInfo) -> Option<ContainerInfo> {
+    Some(info).filter(|i| *i != ContainerInfo::default())
+}
+
+fn seccomp(pod: &PodSpec) -> Option<Seccomp> {
+    let profile_name = pod.seccomp_profile_name.clone();
+    let unconfined = pod.seccomp_unconfined.then_some(true);
+    Some(Seccomp { profile_name, unconfined }).filter(|s| *s != Seccomp::default())
+}
+
+fn rlimits(pod: &PodSpec) -> Option<RlimitInfo> {
+    let rlimits = pod.rlimits.iter().map(|r| Rlimit {
+        r#type: r.name.replacen("RLIMIT_", "RLMT_", 1),
+        soft: r.bounds.map(|b| b.0),
+        hard: r.bounds.map(|b| b.1),
+    });
+    let rlimits: Vec<_> = rlimits.collect();
+    (!rlimits.is_empty()).then_some(RlimitInfo { rlimits })
+}
+
+fn network(network: &NetworkSpec, pod: &PodSpec) -> NetworkInfo {
+    let mut mappings = network.port_mappings.clone();
+    if network.uses_host_ports() {
+        let named = pod.tasks.iter().flat_map(|t| &t.resource_set.ports).map(|p| p.port).filter(|p| *p != 0);
+        for port in named {
+            if !mappings.iter().any(|(_, container)| *container == port) {
+                mappings.push((port, port));
+            }
+        }
+    }
+    let mut labels = Labels::default();
+    for (key, value) in &network.labels {
+        labels.push(key, value.clone());
+    }
+    NetworkInfo {
+        name: Some(network.name.clone()),
+        port_mappings: mappings
+            .into_iter()
+            .map(|(host, container)| PortMapping {
+                host_port: u32::from(host),
+                container_port: u32::from(container),
+                protocol: None,
+            })
+            .collect(),
+        labels: (!labels.labels.is_empty()).then_some(labels),
+        ..NetworkInfo::default()
+    }
+}
+
+/// Volumes that come from outside the pod: the agent's directories, volume drivers and secrets.
+fn outside_volumes(context: &ServiceContext, pod: &PodSpec, index: u32) -> Vec<Volume> {
+    let mode = |read_only| Some(if read_only { VolumeMode::Ro } else { VolumeMode::Rw });
+    let host = pod.host_volumes.iter().map(|v| Volume {
+        mode: mode(v.read_only),
+        container_path: v.container_path.clone(),
+        host_path: Some(v.host_path.clone()),
+        source: None,
+    });
+    let external = pod.external_volumes.iter().map(|v| Volume {
+        mode: mode(v.read_only),
+        container_path: v.container_path.clone(),
+        host_path: None,
+        source: Some(VolumeSource {
+            r#type: "DOCKER_VOLUME".to_owned(),
+            docker_volume: Some(docker_volume(context, pod, v, index)),
+            ..VolumeSource::default()
+        }),
+    });
+    let secrets = pod.secrets.iter().filter_map(|s| {
+        Some(Volume {
+            mode: mode(true),
+            container_path: s.file.clone()?,
+            host_path: None,
+            source: Some(VolumeSource {
+                r#type: "SECRET".to_owned(),
+                secret: Some(secret_reference(&s.secret)),
+                ..VolumeSource::default()
+            }),
+        })
+    });
+    host.chain(external).chain(secrets).collect()
+}
+
+/// Portworx (`pxd`) volumes carry dashes and may be shared by all instances; those of other drivers carry
+/// underscores and are per instance.
+fn docker_volume(
+    context: &ServiceContext,
+    pod: &PodSpec,
+    volume: &ExternalVolumeSpec,
+    index: u32,
+) -> serde_json::Value {
+    let portworx = volume.driver_name == "pxd";
+    let service = id_prefix(&context.name).replace('.', "__");
+    let separator = if portworx { '-' } else { '_' };
+    let derived = || format!("{service}{separator}{}", pod.pod_type);
+    let name = volume.volume_name.clone().unwrap_or_else(derived);
+    let shared = portworx && volume.driver_options.iter().any(|(k, v)| k == "shared" && v == "true");
+    let name = if shared { name } else { format!("{name}{separator}{index}") };
+    let mut options: Vec<_> =
+        volume.driver_options.iter().map(|(k, v)| serde_json::json!({"key": k, "value": v})).collect();
+    if portworx {
+        options.push(serde_json::json!({"key": "nodes", "value": "LocalNode"}));
+    }
+    serde_json::json!({
+        "driver": volume.driver_name,
+        "name": name,
+        "driver_options": {"parameter": options},
+    })
+}
