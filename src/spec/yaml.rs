@@ -1,0 +1,273 @@
+//! YAML text → a tree of nodes that know their places.
+//!
+//! Scalars keep their text: whether `0755` is a number is for the rule that reads it to say. Duplicate keys are
+//! errors and merge keys (`<<`) are ordinary keys, as in the SDK's reader. Time and memory are bounded: by the file's
+//! size, by nesting, and by the number of nodes after aliases are resolved. Used only by the rest of `spec`.
+
+use super::diagnostic::{Code, Diagnostic, Findings};
+use granit_parser::{Event, Parser, ScalarStyle, StrInput};
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+/// Largest file. The largest service file known to us has 40 kB.
+const MAX_BYTES: usize = 1 << 20;
+/// Deepest nesting of lists and mappings; the language itself needs 9.
+const MAX_DEPTH: usize = 64;
+/// Most nodes, each alias counted as what it stands for.
+const MAX_NODES: usize = 100_000;
+
+/// Bytes of the text.
+pub(super) type Span = Range<usize>;
+
+/// One node.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    /// Where it is.
+    pub span: Span,
+    /// What it is.
+    pub value: Value,
+}
+
+/// What a node is.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    /// A text, and whether it was written without quotes.
+    Scalar { text: String, plain: bool },
+    /// `[a, b]` or `- a`.
+    List(Vec<Node>),
+    /// `a: b`, in file order.
+    Map(Vec<(Key, Node)>),
+}
+
+/// A key of a mapping.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    /// Its text.
+    pub text: String,
+    /// Where it is.
+    pub span: Span,
+}
+
+impl Node {
+    /// Whether it is null: nothing, `~` or `null` without quotes.
+    pub fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Scalar { text, plain: true }
+            if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+    }
+
+    /// What it is, for messages.
+    pub fn kind(&self) -> &'static str {
+        match &self.value {
+            Value::Scalar { .. } if self.is_null() => "nothing",
+            Value::Scalar { .. } => "a scalar",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a mapping",
+        }
+    }
+}
+
+/// The root of the only document in `source`; what is wrong is added to `findings`, and there is no root when it is
+/// not YAML.
+pub(super) fn read(source: &str, findings: &Findings) -> Option<Node> {
+    if source.len() > MAX_BYTES {
+        let message = format!(
+            "the file has {} bytes, more than the {MAX_BYTES} that a service file may have",
+            source.len()
+        );
+        findings.add(findings.error(&(0..0), Code::Limit, message));
+        return None;
+    }
+    let options = granit_parser::options! {
+        flow_nesting_limit: MAX_DEPTH,
+        block_nesting_limit: MAX_DEPTH,
+        emit_comments: false,
+    };
+    let parser = Parser::new_from_str_with_options(source, options);
+    let mut builder = Builder { parser, findings, anchors: HashMap::new(), nodes: 0, last: 0..0 };
+    builder.document().map_err(|stop| findings.add(*stop)).ok()
+}
+
+/// Why reading ended early; boxed, because it travels through every result.
+type Stop = Box<Diagnostic>;
+
+struct Builder<'s, 'f> {
+    parser: Parser<'s, StrInput<'s>>,
+    findings: &'f Findings<'f>,
+    /// Anchored nodes and how many nodes each stands for.
+    anchors: HashMap<usize, (Node, usize)>,
+    nodes: usize,
+    /// Where the last event was, for an end that came too early.
+    last: Span,
+}
+
+impl<'s> Builder<'s, '_> {
+    fn document(&mut self) -> Result<Node, Stop> {
+        let mut root = None;
+        loop {
+            let (event, span) = self.next()?;
+            match event {
+                Event::StreamEnd => break,
+                Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
+                _ if root.is_some() => {
+                    let found =
+                        self.findings.error(&span, Code::Document, "a second YAML document begins here");
+                    return Err(Box::new(
+                        found.help("a service is one document: remove the `---` and what follows"),
+                    ));
+                }
+                event => root = Some(self.node(event, span)?),
+            }
+        }
+        root.ok_or_else(|| {
+            let found = self.findings.error(&(0..0), Code::Document, "the file is empty");
+            Box::new(found.help("a service file needs at least `name` and `pods`"))
+        })
+    }
+
+    fn next(&mut self) -> Result<(Event<'s>, Span), Stop> {
+        match self.parser.next_event() {
+            Some(Ok((event, span))) => {
+                let span = span.byte_range().unwrap_or(self.last.clone());
+                self.last = span.clone();
+                Ok((event, span))
+            }
+            Some(Err(error)) => {
+                let at = error.marker().byte_offset().unwrap_or(self.last.end);
+                let nested = matches!(error.kind(), granit_parser::ErrorKind::RecursionLimitExceeded);
+                let code = if nested { Code::Limit } else { Code::Syntax };
+                let found = self.findings.error(&(at..at), code, format!("not YAML: {}", error.info()));
+                Err(Box::new(found.help("check indentation, quotes and brackets here and in the line above")))
+            }
+            None => Err(Box::new(self.findings.error(
+                &self.last,
+                Code::Syntax,
+                "not YAML: the text ends too early",
+            ))),
+        }
+    }
+
+    /// The node that begins with `event`. Recursion is bounded by the parser's own limit of nesting.
+    fn node(&mut self, event: Event<'s>, span: Span) -> Result<Node, Stop> {
+        let before = self.nodes;
+        self.count(1, &span)?;
+        let (anchor, node) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                // a tag such as !!str makes a text of what would be nothing or a number
+                let plain = style == ScalarStyle::Plain && tag.is_none();
+                (anchor, Node { span, value: Value::Scalar { text: text.into_owned(), plain } })
+            }
+            Event::SequenceStart(_, anchor, _) => (anchor, self.list(span)?),
+            Event::MappingStart(_, anchor, _) => (anchor, self.map(span)?),
+            Event::Alias(id) => return self.alias(id, &span),
+            _ => {
+                return Err(Box::new(self.findings.error(
+                    &span,
+                    Code::Syntax,
+                    "not YAML: a value is missing here",
+                )));
+            }
+        };
+        if anchor != 0 {
+            self.anchors.insert(anchor, (node.clone(), self.nodes - before));
+        }
+        Ok(node)
+    }
+
+    fn list(&mut self, start: Span) -> Result<Node, Stop> {
+        let mut items = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::SequenceEnd, end) => {
+                    return Ok(Node { span: whole(&start, &end), value: Value::List(items) });
+                }
+                (event, span) => items.push(self.node(event, span)?),
+            }
+        }
+    }
+
+    fn map(&mut self, start: Span) -> Result<Node, Stop> {
+        let mut entries: Vec<(Key, Node)> = Vec::new();
+        let mut seen: HashMap<String, Span> = HashMap::new();
+        loop {
+            let key = match self.next()? {
+                (Event::MappingEnd, end) => {
+                    return Ok(Node { span: whole(&start, &end), value: Value::Map(entries) });
+                }
+                (event, span) => self.node(event, span)?,
+            };
+            let (event, span) = self.next()?;
+            let value = self.node(event, span)?;
+            let Value::Scalar { text, .. } = key.value else {
+                let message = format!("a key must be a name, and this is {}", key.kind());
+                self.findings.add(self.findings.error(&key.span, Code::Shape, message));
+                continue;
+            };
+            if let Some(first) = seen.get(&text) {
+                let found =
+                    self.findings.error(&key.span, Code::DuplicateKey, format!("`{text}` is there twice"));
+                self.findings.add(found.related(first, "first here").help("rename or remove one of the two"));
+                continue;
+            }
+            seen.insert(text.clone(), key.span.clone());
+            entries.push((Key { text, span: key.span }, value));
+        }
+    }
+
+    fn alias(&mut self, id: usize, span: &Span) -> Result<Node, Stop> {
+        let Some((node, size)) = self.anchors.get(&id) else {
+            let found =
+                self.findings.error(span, Code::Syntax, "this alias stands for something that contains it");
+            return Err(Box::new(found.help("write the value out")));
+        };
+        let (mut node, size) = (node.clone(), *size);
+        self.count(size, span)?;
+        node.span = span.clone();
+        Ok(node)
+    }
+
+    fn count(&mut self, more: usize, span: &Span) -> Result<(), Stop> {
+        self.nodes += more;
+        if self.nodes <= MAX_NODES {
+            return Ok(());
+        }
+        let message = format!("the file has more than {MAX_NODES} values, with aliases resolved");
+        Err(Box::new(
+            self.findings.error(span, Code::Limit, message).help("write fewer aliases of large values"),
+        ))
+    }
+}
+
+/// From the start of one span to the end of another.
+fn whole(start: &Span, end: &Span) -> Span {
+    start.start..end.end.max(start.end)
+}
+
+/// The one of `names` that is nearest to `wanted`, if any is near enough to ask "did you mean".
+pub(super) fn nearest<'n>(wanted: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    if wanted.len() > 64 {
+        return None;
+    }
+    let names: HashSet<&str> = names.into_iter().collect();
+    let allowed = (wanted.chars().count() / 3).max(1);
+    names
+        .into_iter()
+        .map(|name| (distance(wanted, name), name))
+        .filter(|(d, _)| *d <= allowed)
+        .min()
+        .map(|(_, n)| n)
+}
+
+/// The number of characters to insert, remove or replace to make `b` of `a`.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, cb) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
