@@ -6,4 +6,5 @@
 //! `dagpkg cluster` and `dagpkg up` start it.
 
 pub mod fetch;
+pub mod marathon;
 pub mod process;
