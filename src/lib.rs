@@ -8,6 +8,7 @@ pub mod cli;
 pub mod http;
 pub mod offer;
 pub mod plan;
+pub mod mesos;
 pub mod sandbox;
 pub mod spec;
 pub mod store;
