@@ -272,7 +272,7 @@ impl<'a> Findings<'a> {
             found.push(Diagnostic {
                 code: Code::TooMany,
                 severity: Severity::Error,
-                message: format!("more than {MAX_FINDINGS} findings; the rest is not shown"),
+                message: format!("more than {MAX_FINDINGS} findings, and the rest is not shown"),
                 help: Some("mend the first ones and run again".to_owned()),
                 ..more
             });

@@ -109,19 +109,12 @@ impl<'n, 'f> Fields<'n, 'f> {
 
     /// The text of the value of `key`.
     pub fn scalar(&self, key: &str, node: &'n Node) -> Option<Text<'n>> {
-        match &node.value {
-            Value::Scalar { text, .. } => Some(Text { text, span: node.span.clone() }),
-            _ => {
-                self.wrong(
-                    node,
-                    Code::Shape,
-                    key,
-                    format!("must be a text, and this is {}", node.kind()),
-                    "a text",
-                );
-                None
-            }
+        if let Value::Scalar { text, .. } = &node.value {
+            return Some(Text { text, span: node.span.clone() });
         }
+        let what = format!("must be a text, and this is {}", node.kind());
+        self.wrong(node, Code::Shape, key, what, "a text");
+        None
     }
 
     /// The text below `key`, which must be there and not empty.

@@ -3,8 +3,11 @@
 
 use super::diagnostic::Code;
 use super::fields::{Fields, Text, brief};
-use super::model::{PhaseSpec, PhaseStrategy, PlanSpec, PlanStrategy, PodSpec, PodType, StepsSpec, TaskName};
+use super::model::{
+    PhaseSpec, PhaseStrategy, PlanSpec, PlanStrategy, PodSpec, StepsSpec, TaskName, TaskSpec,
+};
 use super::yaml::{Key, Node, Span, Value, nearest};
+use std::collections::HashMap;
 
 /// Plans that the scheduler makes itself.
 const RESERVED: [&str; 2] = ["recovery", "decommission"];
@@ -13,8 +16,7 @@ const RESERVED: [&str; 2] = ["recovery", "decommission"];
 pub(super) fn read(root: &mut Fields, pods: &[PodSpec], pod_places: &[Span]) -> Vec<PlanSpec> {
     let Some(map) = root.map("plans") else {
         for (pod, place) in pods.iter().zip(pod_places) {
-            let tasks: Vec<TaskName> = pod.tasks.iter().map(|t| t.name.clone()).collect();
-            check_step(root, place, pod, &tasks);
+            check_step(root, place, pod, pod.tasks.iter());
         }
         return Vec::new();
     };
@@ -73,8 +75,7 @@ fn phase(key: &Key, mut fields: Fields, pods: &[PodSpec]) -> Option<PhaseSpec> {
         let pod = find_pod(&fields, &name, pods)?;
         let steps = (!items.is_empty()).then(|| steps(&fields, items, pod));
         if steps.is_none() {
-            let tasks: Vec<TaskName> = pod.tasks.iter().map(|t| t.name.clone()).collect();
-            check_step(&fields, &key.span, pod, &tasks);
+            check_step(&fields, &key.span, pod, pod.tasks.iter());
         }
         Some(PhaseSpec { name: key.text.clone(), pod: pod.pod_type.clone(), strategy, steps })
     });
@@ -97,6 +98,8 @@ fn find_pod<'p>(fields: &Fields, name: &Text, pods: &'p [PodSpec]) -> Option<&'p
 /// `steps`: a list of mappings with one entry each, an instance or `default` → a list of lists of tasks.
 fn steps(fields: &Fields, items: &[Node], pod: &PodSpec) -> StepsSpec {
     let mut steps = StepsSpec::default();
+    // a list with items that cannot be read says nothing about which instances are missing
+    let mut readable = true;
     for item in items {
         let Value::Map(entries) = &item.value else {
             fields.wrong(
@@ -106,11 +109,13 @@ fn steps(fields: &Fields, items: &[Node], pod: &PodSpec) -> StepsSpec {
                 format!("holds {}", item.kind()),
                 "`default: [[task], [task]]`",
             );
+            readable = false;
             continue;
         };
         let [(key, node)] = entries.as_slice() else {
             let message = format!("must hold one instance in each item, and this has {}", entries.len());
             fields.wrong(item, Code::Shape, "steps", message, "`default: [[task], [task]]`");
+            readable = false;
             continue;
         };
         let tasks = task_lists(fields, node, pod);
@@ -121,6 +126,7 @@ fn steps(fields: &Fields, items: &[Node], pod: &PodSpec) -> StepsSpec {
                 let message = format!("`{}` is not an instance of a pod", brief(&key.text));
                 let found = fields.findings.error(&key.span, Code::Form, message);
                 fields.findings.add(found.expected("a number from 0, or `default`"));
+                readable = false;
                 false
             }
         };
@@ -129,7 +135,8 @@ fn steps(fields: &Fields, items: &[Node], pod: &PodSpec) -> StepsSpec {
             fields.error(&key.span, Code::DuplicateKey, message, "put all of them into one list");
         }
     }
-    if steps.default.is_none()
+    if readable
+        && steps.default.is_none()
         && let Some(index) = (0..pod.count).find(|index| !steps.by_index.contains_key(index))
     {
         let message = format!("no steps for instance {index} of pod `{}`", pod.pod_type);
@@ -161,17 +168,17 @@ fn task_lists(fields: &Fields, node: &Node, pod: &PodSpec) -> Vec<Vec<TaskName>>
             );
             continue;
         };
-        let tasks: Vec<TaskName> = names.iter().filter_map(|name| task_name(fields, name, pod)).collect();
-        check_step(fields, &list.span, pod, &tasks);
-        steps.push(tasks);
+        let tasks: Vec<&TaskSpec> = names.iter().filter_map(|name| find_task(fields, name, pod)).collect();
+        check_step(fields, &list.span, pod, tasks.iter().copied());
+        steps.push(tasks.iter().map(|task| task.name.clone()).collect());
     }
     steps
 }
 
-fn task_name(fields: &Fields, node: &Node, pod: &PodSpec) -> Option<TaskName> {
+fn find_task<'p>(fields: &Fields, node: &Node, pod: &'p PodSpec) -> Option<&'p TaskSpec> {
     let name = fields.scalar("steps", node)?;
     if let Some(task) = pod.tasks.iter().find(|task| task.name.as_str() == name.text) {
-        return Some(task.name.clone());
+        return Some(task);
     }
     let help = match nearest(name.text, pod.tasks.iter().map(|t| t.name.as_str())) {
         Some(like) => format!("did you mean `{like}`?"),
@@ -183,22 +190,27 @@ fn task_name(fields: &Fields, node: &Node, pod: &PodSpec) -> Option<TaskName> {
 }
 
 /// Tasks that are launched together need resources and names of their own.
-fn check_step(fields: &Fields, place: &Span, pod: &PodSpec, tasks: &[TaskName]) {
-    let tasks: Vec<_> = tasks.iter().filter_map(|name| pod.task(name)).collect();
-    for (i, task) in tasks.iter().enumerate() {
-        for other in &tasks[..i] {
-            let prefix = |t: &super::TaskSpec| t.discovery.as_ref().and_then(|d| d.prefix.clone());
-            let shared = if task.resource_set.id == other.resource_set.id {
-                format!("the resource set `{}`", task.resource_set.id)
-            } else if prefix(task).is_some() && prefix(task) == prefix(other) {
-                format!("the discovery prefix `{}`", prefix(task).unwrap_or_default())
-            } else {
-                continue;
-            };
-            let PodType(pod) = &pod.pod_type;
+fn check_step<'p>(fields: &Fields, place: &Span, pod: &PodSpec, tasks: impl Iterator<Item = &'p TaskSpec>) {
+    let mut sets = HashMap::new();
+    let mut prefixes = HashMap::new();
+    for task in tasks {
+        let set = &task.resource_set.id;
+        let prefix = task.discovery.as_ref().and_then(|d| d.prefix.as_ref());
+        // a set that was not found has no name, and has been reported
+        let same_set = Some(set)
+            .filter(|set| !set.is_empty())
+            .and_then(|set| sets.insert(set, &task.name))
+            .map(|other| (other, format!("the resource set `{set}`")));
+        let same_prefix = prefix.and_then(|prefix| {
+            prefixes
+                .insert(prefix, &task.name)
+                .map(|other| (other, format!("the discovery prefix `{prefix}`")))
+        });
+        if let Some((other, shared)) = same_set.or(same_prefix) {
+            let PodSpec { pod_type, .. } = pod;
             let message = format!(
-                "one step launches `{}` and `{}` of pod `{pod}`, which share {shared}",
-                other.name, task.name
+                "one step launches `{other}` and `{}` of pod `{pod_type}`, which share {shared}",
+                task.name
             );
             let help = "launch them in different steps of a plan, or give each its own";
             fields.error(place, Code::Plan, message, help);

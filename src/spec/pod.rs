@@ -248,8 +248,9 @@ fn networks(fields: &mut Fields, tasks: &[TaskSpec]) -> Vec<NetworkSpec> {
         let Some(mut fields) = map.named(key, node) else { continue };
         let host = port_list(&mut fields, "host-ports");
         let container = port_list(&mut fields, "container-ports");
-        if host.len() != container.len() {
-            let message = format!("{} host ports and {} container ports", host.len(), container.len());
+        let (hosts, containers) = (fields.list("host-ports").len(), fields.list("container-ports").len());
+        if hosts != containers {
+            let message = format!("{hosts} host ports and {containers} container ports");
             fields.error(
                 &key.span,
                 Code::Form,

@@ -112,8 +112,7 @@ fn ports(fields: &mut Fields, places: &mut Vec<Span>) -> Vec<PortSpec> {
 }
 
 fn port(name: &str, fields: &mut Fields) -> PortSpec {
-    let number =
-        fields.required_integer("port", 0..=65535).and_then(|n| u16::try_from(n).ok()).unwrap_or_default();
+    let number = fields.required_integer("port", 0..=65535).and_then(|n| u16::try_from(n).ok());
     let env_key = fields.nonempty_text("env-key").map(|t| t.text.to_owned());
     let advertise = fields.boolean("advertise", false);
     let vip = vip(name, fields);
@@ -124,12 +123,12 @@ fn port(name: &str, fields: &mut Fields) -> PortSpec {
         ranges.clear();
     }
     // a dynamic port without a variable is of use when something else finds it: a VIP or the list of endpoints
-    if number == 0 && env_key.is_none() && vip.is_none() && !advertise && fields.has("port") {
+    if number == Some(0) && env_key.is_none() && vip.is_none() && !advertise {
         let message =
             format!("the number of port `{name}` is chosen at launch, and its task cannot learn it");
         fields.warning(&fields.span, Code::UnseenPort, message, "add `env-key: NAME` and use $NAME in `cmd`");
     }
-    PortSpec { name: name.to_owned(), port: number, env_key, advertise, vip, ranges }
+    PortSpec { name: name.to_owned(), port: number.unwrap_or_default(), env_key, advertise, vip, ranges }
 }
 
 fn vip(name: &str, fields: &mut Fields) -> Option<VipSpec> {

@@ -14,7 +14,7 @@ const MAX_BYTES: usize = 1 << 20;
 /// Deepest nesting of lists and mappings; the language itself needs 9.
 const MAX_DEPTH: usize = 64;
 /// Most nodes, each alias counted as what it stands for.
-const MAX_NODES: usize = 100_000;
+const MAX_NODES: usize = 50_000;
 
 /// Bytes of the text.
 pub(super) type Span = Range<usize>;
