@@ -22,8 +22,9 @@ settings() {
     export AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="postgresql+psycopg2://airflow:$POSTGRESQL_PASSWORD@$ENDPOINT_POSTGRESQL_HOST:$ENDPOINT_POSTGRESQL_PORT/airflow"
     export AIRFLOW__CORE__EXECUTION_API_SERVER_URL="$WEBSERVER/execution/"
     export AIRFLOW__API__BASE_URL="$WEBSERVER"
-    # HS512 wants 64 bytes or more, a generated secret has 44 characters
-    if [ -n "${AIRFLOW_JWT_SECRET_1:-}" ]; then
+    # Both sign with HS512, which wants keys of 64 bytes or more; a generated secret has 44.
+    if [ -n "${AIRFLOW_API_SECRET_1:-}" ]; then
+        export AIRFLOW__API__SECRET_KEY="$AIRFLOW_API_SECRET_1$AIRFLOW_API_SECRET_2"
         export AIRFLOW__API_AUTH__JWT_SECRET="$AIRFLOW_JWT_SECRET_1$AIRFLOW_JWT_SECRET_2"
     fi
     # Logs of finished DAG tasks: the webserver asks `http://<host of the task>:<port>/log/…`. Airflow's own server

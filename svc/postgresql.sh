@@ -32,7 +32,8 @@ choose_user() {
     [ "$(id -u)" = 0 ] || return 0
     uid=$(id -u nobody) gid=$(id -g nobody)
     AS="setpriv --reuid=$uid --regid=$gid --clear-groups"
-    if ! $AS test -x "$BIN/postgres" -a -x "$VOLUME/."; then
+    # absolute paths, as Postgres uses them: the folder that we are in is reachable even below a private one
+    if ! $AS test -x "$BIN/postgres" -a -x "$PWD/$VOLUME/."; then
         AS="unshare --user --map-user=$uid --map-group=$gid"
         uid=0 gid=0
     fi
