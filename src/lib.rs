@@ -4,12 +4,14 @@
 //! each room uses only those listed before it. `docs/architecture.md` draws the picture.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod cli;
 pub mod http;
+pub mod mesos;
 pub mod offer;
 pub mod plan;
-pub mod mesos;
 pub mod sandbox;
+pub mod scheduler;
 pub mod spec;
 pub mod store;
 pub mod wire;

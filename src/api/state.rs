@@ -1,0 +1,117 @@
+//! Configurations, stored state, config templates, and what operators ask when something does not go on.
+
+use super::{Handle, json, text};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json as value};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub async fn configurations(State(handle): State<Handle>) -> Response {
+    let ids: Vec<String> = handle.scheduler().configurations().keys().cloned().collect();
+    json(StatusCode::OK, &ids)
+}
+
+pub async fn target_id(State(handle): State<Handle>) -> Response {
+    json(StatusCode::OK, &[handle.scheduler().target().0])
+}
+
+pub async fn target(State(handle): State<Handle>) -> Response {
+    json(StatusCode::OK, handle.scheduler().target().1)
+}
+
+fn is_uuid(text: &str) -> bool {
+    let groups: Vec<usize> = text.split('-').map(str::len).collect();
+    groups == [8, 4, 4, 4, 12] && text.chars().all(|c| c == '-' || c.is_ascii_hexdigit())
+}
+
+pub async fn configuration(State(handle): State<Handle>, Path(id): Path<String>) -> Response {
+    if !is_uuid(&id) {
+        return text(StatusCode::BAD_REQUEST, format!("{id:?} is not the id of a configuration (a UUID)"));
+    }
+    match handle.scheduler().configurations().get(&id) {
+        Some(spec) => json(StatusCode::OK, spec),
+        None => text(StatusCode::NOT_FOUND, ""),
+    }
+}
+
+pub async fn framework_id(State(handle): State<Handle>) -> Response {
+    match handle.scheduler().framework_id() {
+        Some(id) => json(StatusCode::OK, &[id]),
+        None => text(StatusCode::NOT_FOUND, ""),
+    }
+}
+
+/// A config template as it was when the configuration was made; fetched by agents for tasks.
+pub async fn template(
+    State(handle): State<Handle>,
+    Path((config, pod, task, name)): Path<(String, String, String, String)>,
+) -> Response {
+    if !is_uuid(&config) {
+        return text(
+            StatusCode::BAD_REQUEST,
+            format!("{config:?} is not the id of a configuration (a UUID)"),
+        );
+    }
+    let scheduler = handle.scheduler();
+    let spec = scheduler.configurations().get(&config).and_then(|c| c.pod(&pod.as_str().into()));
+    let task = spec.and_then(|p| p.task(&task.as_str().into()));
+    match task.and_then(|t| t.config_files.iter().find(|c| c.name == name)) {
+        Some(template) => text(StatusCode::OK, template.content.clone()),
+        None => text(StatusCode::NOT_FOUND, ""),
+    }
+}
+
+/// The ids of reservations by agent.
+pub async fn reservations(State(handle): State<Handle>) -> Response {
+    let scheduler = handle.scheduler();
+    let mut by_host = BTreeMap::<String, BTreeSet<String>>::new();
+    for task in scheduler.tasks().values() {
+        let executor = task.info.executor.iter().flat_map(|e| &e.resources);
+        let ids = task.info.resources.iter().chain(executor).filter_map(|r| r.resource_id());
+        by_host.entry(crate::offer::located(&task.info).hostname).or_default().extend(ids.map(str::to_owned));
+    }
+    json(StatusCode::OK, &by_host)
+}
+
+/// The last evaluations of offers, each with what every stage found.
+pub async fn offers(State(handle): State<Handle>) -> Response {
+    let scheduler = handle.scheduler();
+    let mut failures = BTreeMap::<&str, u64>::new();
+    let mut rejected_agents = BTreeMap::<&str, u64>::new();
+    let (mut accepted, mut rejected) = (0_u64, 0_u64);
+    for outcome in scheduler.outcomes() {
+        if outcome.passed {
+            accepted += 1;
+            continue;
+        }
+        rejected += 1;
+        *rejected_agents.entry(&outcome.agent_id).or_default() += 1;
+        for reason in outcome.reasons.iter().filter(|r| !r.passed) {
+            *failures.entry(reason.stage).or_default() += 1;
+        }
+    }
+    let offers = scheduler.outcomes().iter().rev().map(|o| {
+        let explanation: Vec<String> = o
+            .reasons
+            .iter()
+            .map(|r| format!("{}({}): {}", if r.passed { "PASS" } else { "FAIL" }, r.stage, r.text))
+            .collect();
+        value!({
+            "timestamp": o.timestamp,
+            "pod-instance-name": o.pod_instance,
+            "outcome": if o.passed { "pass" } else { "fail" },
+            "explanation": explanation,
+            "offer": format!("{} ({})", o.hostname, o.agent_id),
+        })
+    });
+    let offers: Vec<Value> = offers.collect();
+    let shown = value!({
+        "acceptedCount": accepted,
+        "rejectedCount": rejected,
+        "failureReasons": failures,
+        "rejectedAgents": rejected_agents,
+        "offers": offers,
+    });
+    json(StatusCode::OK, &shown)
+}

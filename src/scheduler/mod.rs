@@ -1,0 +1,397 @@
+//! The state machine that keeps a service alive: deploy, recovery, reconciliation, operators' commands.
+//!
+//! Pure: [`Scheduler::handle`] takes an event and the time and gives effects; there is no clock, socket, thread, random
+//! source or global inside. `runtime` drives it with real ones, `simulate` with virtual ones.
+//!
+//! The effects of one event are one atomic write followed by calls. Whoever drives it must make the write durable
+//! before the first call leaves; if that fails, the process must end and start again from what is durable. Then a crash
+//! between any two effects loses nothing and launches nothing twice: a launch is stored before it is sent, and a
+//! status update is acknowledged after what it changed is stored.
+
+mod commands;
+mod config;
+mod cycle;
+mod recovery;
+mod start;
+mod state;
+mod updates;
+mod validate;
+
+pub use commands::{Command, CommandError, PlanCommand, PodCommand};
+pub use config::{Backoff, Config, ConfigError};
+pub use cycle::OfferOutcome;
+pub use start::{StartError, Stored};
+pub use state::{Ids, Notes, Task, Write, path};
+
+use crate::offer::ServiceContext;
+use crate::plan::{Plan, Status, Step, TaskProgress, Work};
+use crate::spec::{PodSpec, PodType, Service, ServiceSpec};
+use crate::wire::{
+    Acknowledge, Call, CallType, FrameworkId, FrameworkInfo, Offer, OfferId, TaskId, TaskState, TaskStatus,
+};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The master accepted the subscription.
+    Subscribed {
+        /// The framework's id.
+        framework_id: String,
+    },
+    /// Offers came.
+    Offers(Vec<Offer>),
+    /// An offer went.
+    Rescind(OfferId),
+    /// A task's status changed.
+    Update(Box<TaskStatus>),
+    /// The connection to the master is lost; what it offered is no longer valid.
+    Disconnected,
+    /// A call could not be delivered, or was refused.
+    CallFailed(CallType),
+    /// Time has passed. Comes at least every few seconds.
+    Tick,
+}
+
+/// Something to do.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Make all of this durable, atomically, before any call that follows.
+    Write(Vec<Write>),
+    /// Send this to the master.
+    Call(Box<Call>),
+    /// The service is removed: unregister for good and serve the API until stopped.
+    Deregistered,
+}
+
+/// Seconds for which an offer is declined while it can't be judged yet.
+const SHORT_DECLINE: f64 = 5.0;
+/// Seconds for which an offer is declined that nothing needs.
+const LONG_DECLINE: f64 = 3600.0;
+/// Seconds for which an agent's offer is declined that holds only a part of a pod's reservations: Mesos gives
+/// resources back piece by piece, and offers them together the next time.
+const PIECE_DECLINE: f64 = 1.0;
+/// Seconds between repetitions of a kill.
+const KILL_RETRY: f64 = 5.0;
+
+/// A service's state and plans.
+#[derive(Clone, Debug)]
+pub struct Scheduler {
+    config: Config,
+    service: Service,
+    target: String,
+    configurations: BTreeMap<String, ServiceSpec>,
+    framework_id: Option<String>,
+    tasks: BTreeMap<String, Task>,
+    /// Deploy, recovery, then the author's other plans.
+    plans: Vec<Plan>,
+    deploy_noted: bool,
+    connected: bool,
+    offers: BTreeMap<OfferId, Offer>,
+    reconciling: updates::Reconciling,
+    /// Tasks to be ended, and when to ask again.
+    kills: BTreeMap<TaskId, f64>,
+    /// Failed task instances: the last wait, and when it is over.
+    delays: BTreeMap<String, (f64, f64)>,
+    demand: cycle::Demand,
+    outcomes: VecDeque<OfferOutcome>,
+    /// Why a step has not been launched, by step id.
+    waiting: BTreeMap<String, Vec<String>>,
+    ids: Ids,
+    writes: Vec<Write>,
+    calls: Vec<Call>,
+}
+
+impl Scheduler {
+    /// Takes in an event; `now` is in seconds and never goes back.
+    pub fn handle(&mut self, now: f64, event: Event) -> Vec<Effect> {
+        match event {
+            Event::Subscribed { framework_id } => self.on_subscribed(now, framework_id),
+            Event::Offers(offers) => {
+                self.offers.extend(offers.into_iter().map(|o| (o.id.clone(), o)));
+                self.demand.offers_came();
+            }
+            Event::Rescind(id) => {
+                self.offers.remove(&id);
+            }
+            Event::Update(status) => self.on_update(now, &status),
+            Event::Disconnected => {
+                self.connected = false;
+                self.offers.clear();
+            }
+            // The launches in it may or may not have reached the agent: the master is asked what became of them.
+            Event::CallFailed(CallType::Accept) => self.reconciling.restart(now, &self.tasks),
+            Event::CallFailed(_) | Event::Tick => {}
+        }
+        self.progress(now);
+        self.take_effects()
+    }
+
+    /// What goes on without any event.
+    fn progress(&mut self, now: f64) {
+        if self.connected {
+            self.reconcile(now);
+            self.repeat_kills(now);
+            self.cycle(now);
+        }
+        self.note_deployed(now);
+    }
+
+    fn take_effects(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if !self.writes.is_empty() {
+            effects.push(Effect::Write(std::mem::take(&mut self.writes)));
+        }
+        effects.extend(self.calls.drain(..).map(|c| Effect::Call(Box::new(c))));
+        effects
+    }
+
+    /// How the framework presents itself to the master.
+    pub fn framework_info(&self) -> FrameworkInfo {
+        let spec = &self.service.spec;
+        let capability = |name: &str| crate::wire::Capability { r#type: name.to_owned() };
+        let roles = self.roles();
+        let gpus =
+            spec.pods.iter().flat_map(|p| &p.tasks).any(|t| t.resource_set.gpus.is_some_and(|g| g >= 1.0));
+        let mut capabilities = vec![capability("PARTITION_AWARE"), capability("RESERVATION_REFINEMENT")];
+        capabilities.push(capability("MULTI_ROLE"));
+        if gpus {
+            capabilities.push(capability("GPU_RESOURCES"));
+        }
+        FrameworkInfo {
+            user: spec.user.clone(),
+            name: spec.name.clone(),
+            id: self.framework_id.as_deref().map(FrameworkId::from),
+            failover_timeout: Some(self.config.failover_timeout),
+            checkpoint: Some(true),
+            roles,
+            principal: Some(spec.principal.clone()),
+            webui_url: spec.web_url.clone().filter(|u| !u.is_empty()),
+            capabilities,
+            ..FrameworkInfo::default()
+        }
+    }
+
+    /// The roles that offers are wanted for.
+    fn roles(&self) -> Vec<String> {
+        let mut roles = vec![self.config.role.clone()];
+        for pod in &self.service.spec.pods {
+            let role = self.pod_role(pod);
+            if !roles.contains(&role) {
+                roles.push(role);
+            }
+        }
+        roles
+    }
+
+    fn pod_role(&self, pod: &PodSpec) -> String {
+        match pod.pre_reserved_role.as_str() {
+            "*" => self.config.role.clone(),
+            pre => format!("{pre}/{}", self.config.role),
+        }
+    }
+
+    /// The service's name.
+    pub fn service_name(&self) -> &str {
+        &self.service.spec.name
+    }
+
+    /// The configuration that tasks are brought to, and its id.
+    pub fn target(&self) -> (&str, &ServiceSpec) {
+        (&self.target, &self.service.spec)
+    }
+
+    /// All configurations that something refers to, by id.
+    pub fn configurations(&self) -> &BTreeMap<String, ServiceSpec> {
+        &self.configurations
+    }
+
+    /// The framework's id, once the master has given one.
+    pub fn framework_id(&self) -> Option<&str> {
+        self.framework_id.as_deref()
+    }
+
+    /// The tasks by instance name.
+    pub fn tasks(&self) -> &BTreeMap<String, Task> {
+        &self.tasks
+    }
+
+    /// The plans: deploy, recovery, others.
+    pub fn plans(&self) -> &[Plan] {
+        &self.plans
+    }
+
+    /// How far a plan is.
+    pub fn plan_status(&self, now: f64, plan: &Plan) -> Status {
+        plan.status(now, &self.dirty_of_others(now, &plan.name))
+    }
+
+    /// Whether the master can be reached.
+    pub fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// The last evaluations of offers, oldest first.
+    pub fn outcomes(&self) -> &VecDeque<OfferOutcome> {
+        &self.outcomes
+    }
+
+    /// Why a step does not go on; empty when there is nothing to say.
+    pub fn why(&self, now: f64, step: &Step) -> Vec<String> {
+        let mut reasons = step.errors.clone();
+        if !self.connected {
+            reasons.push("not connected to the Mesos master".to_owned());
+        }
+        if self.reconciling.is_open() {
+            reasons.push("waits for the master to say how tasks of before are".to_owned());
+        }
+        let Work::Launch { requirement, tracked, .. } = &step.work else { return reasons };
+        for name in &requirement.tasks {
+            let instance = crate::spec::task_instance_name(&requirement.pod, requirement.index, name);
+            let Some(task) = self.tasks.get(&instance) else { continue };
+            reasons.extend(why_task(now, &instance, task, tracked.get(name).map(|(_, p)| *p)));
+        }
+        reasons.extend(self.waiting.get(&step.id).into_iter().flatten().cloned());
+        reasons
+    }
+
+    /// Requirements that plans other than `name` are working on.
+    fn dirty_of_others(&self, now: f64, name: &str) -> Vec<crate::plan::Requirement> {
+        self.plans.iter().filter(|p| p.name != name).flat_map(|p| p.dirty(now)).collect()
+    }
+
+    /// A pod's definition under a configuration, or under the target where that has been forgotten.
+    fn pod_spec(&self, pod: &PodType, config: Option<&str>) -> Option<&PodSpec> {
+        let own = config.and_then(|c| self.configurations.get(c)).and_then(|s| s.pod(pod));
+        own.or_else(|| self.service.spec.pod(pod))
+    }
+
+    fn task_spec(&self, task: &Task) -> Option<&crate::spec::TaskSpec> {
+        self.pod_spec(&task.pod, task.config_id())?.task(&task.name)
+    }
+
+    /// What all tasks of the service are told.
+    pub fn context(&self) -> ServiceContext {
+        let (spec, config) = (&self.service.spec, &self.config);
+        let mut context = ServiceContext {
+            name: spec.name.clone(),
+            framework_id: self.framework_id.clone().unwrap_or_default(),
+            role: config.role.clone(),
+            principal: spec.principal.clone(),
+            user: spec.user.clone(),
+            service_tld: config.service_tld.clone(),
+            vip_tld: config.vip_tld.clone(),
+            api_host: config.api_host.clone(),
+            api_port: config.api_port,
+            executor: config.executor,
+            space: config.space.clone(),
+            endpoints: BTreeMap::new(),
+        };
+        context.endpoints = self.endpoints(&context.vip_host());
+        context
+    }
+
+    /// Addresses of ports that have a VIP: the VIP itself, which is known before any task runs. Below `.localhost` names
+    /// do not resolve, so the address is given; where a cluster has no VIPs, the address of the first task that
+    /// runs, as far as one does.
+    fn endpoints(&self, vip_host: &str) -> BTreeMap<String, (String, u16)> {
+        let mut endpoints = BTreeMap::new();
+        for pod in &self.service.spec.pods {
+            for port in pod.tasks.iter().flat_map(|t| &t.resource_set.ports) {
+                let Some(vip) = &port.vip else { continue };
+                let name = format!("{}.{vip_host}", vip.prefix);
+                let address = if self.config.vip_tld.is_empty() {
+                    self.running_address(&pod.pod_type, &port.name)
+                } else if crate::wire::vip::is_local(&name) {
+                    Some((crate::wire::vip::loopback_address(&name).to_string(), vip.port))
+                } else {
+                    Some((name, vip.port))
+                };
+                endpoints.extend(address.map(|a| (port.name.clone(), a)));
+            }
+        }
+        endpoints
+    }
+
+    fn running_address(&self, pod: &PodType, port: &str) -> Option<(String, u16)> {
+        let running = self.tasks.values().filter(|t| &t.pod == pod && t.state() == TaskState::Running);
+        running.into_iter().find_map(|t| {
+            let ports = &t.info.discovery.as_ref()?.ports.as_ref()?.ports;
+            let number = ports.iter().find(|p| p.name.as_deref() == Some(port))?.number;
+            Some((crate::offer::located(&t.info).hostname, u16::try_from(number).ok()?))
+        })
+    }
+
+    fn call(&mut self, r#type: CallType, fill: impl FnOnce(&mut Call)) {
+        let framework_id = self.framework_id.as_deref().map(FrameworkId::from);
+        let mut call = Call { framework_id, r#type, ..Call::default() };
+        fill(&mut call);
+        self.calls.push(call);
+    }
+
+    fn acknowledge(&mut self, status: &TaskStatus) {
+        let (Some(uuid), Some(agent_id)) = (status.uuid.clone(), status.agent_id.clone()) else { return };
+        let task_id = status.task_id.clone();
+        self.call(CallType::Acknowledge, |c| c.acknowledge = Some(Acknowledge { agent_id, task_id, uuid }));
+    }
+
+    fn write(&mut self, path: String, value: Vec<u8>) {
+        self.writes.retain(|w| w.path != path);
+        self.writes.push(Write { path, value: Some(value) });
+    }
+
+    fn write_json(&mut self, path: String, value: &impl serde::Serialize) {
+        // Messages and notes are plain data with text keys; their serialization can't fail.
+        let bytes = serde_json::to_vec(value).unwrap_or_default();
+        self.write(path, bytes);
+    }
+
+    fn write_task(&mut self, instance: &str) {
+        let Some(task) = self.tasks.get(instance).cloned() else { return };
+        self.write_json(format!("{}/{instance}/{}", path::TASKS, path::TASK_INFO), &task.info);
+        self.write_json(format!("{}/{instance}/{}", path::TASKS, path::TASK_NOTES), &task.notes);
+        self.write_status(instance);
+    }
+
+    fn write_status(&mut self, instance: &str) {
+        let Some(status) = self.tasks.get(instance).and_then(|t| t.status.clone()) else { return };
+        self.write_json(format!("{}/{instance}/{}", path::TASKS, path::TASK_STATUS), &status);
+    }
+
+    fn write_notes(&mut self, instance: &str) {
+        let Some(notes) = self.tasks.get(instance).map(|t| t.notes) else { return };
+        self.write_json(format!("{}/{instance}/{}", path::TASKS, path::TASK_NOTES), &notes);
+    }
+
+    /// Remembers that the first deployment is over, from when on the `update` plan applies.
+    fn note_deployed(&mut self, now: f64) {
+        let complete = self.plans.first().is_some_and(|p| self.plan_status(now, p) == Status::Complete);
+        if complete && !self.deploy_noted {
+            self.deploy_noted = true;
+            self.write(path::LAST_COMPLETED.to_owned(), b"DEPLOY".to_vec());
+        }
+    }
+}
+
+/// What keeps a task of a step from its goal.
+fn why_task(now: f64, instance: &str, task: &Task, progress: Option<TaskProgress>) -> Option<String> {
+    let said = task.status.as_ref().and_then(|s| s.message.clone()).unwrap_or_default();
+    let ended = || format!("{instance}: {} {said}", task.state().wire_name()).trim_end().to_owned();
+    match progress {
+        Some(TaskProgress::Starting) => Some(format!("{instance}: launched, not yet running")),
+        Some(TaskProgress::Delayed(until)) => {
+            Some(format!("{}; tried again in {:.0} s", ended(), (until - now).max(0.0)))
+        }
+        Some(TaskProgress::Started) if !task.is_ready() => {
+            let check = task.status.as_ref().and_then(|s| s.check_status.as_ref());
+            let code = check.and_then(|c| c.command.as_ref()).and_then(|c| c.exit_code);
+            Some(match code {
+                Some(code) => format!("{instance}: its readiness check ends with exit code {code}"),
+                None => format!("{instance}: its readiness check has not ended yet"),
+            })
+        }
+        Some(TaskProgress::Started) => Some(format!("{instance}: running, not yet finished")),
+        _ if task.was_launched() && !task.is_live() => Some(ended()),
+        _ => None,
+    }
+}

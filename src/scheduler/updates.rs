@@ -1,0 +1,204 @@
+//! Subscription, status updates, reconciliation and kills.
+
+use super::{KILL_RETRY, Scheduler, Task, path};
+use crate::spec::Goal;
+use crate::wire::{CallType, Kill, Reconcile, ReconcileTask, TaskId, TaskState, TaskStatus};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Seconds between implicit reconciliations.
+const IMPLICIT_PERIOD: f64 = 3600.0;
+/// Seconds before explicit reconciliation is repeated the first time; doubles.
+const FIRST_REPEAT: f64 = 4.0;
+/// Seconds; explicit reconciliation is repeated at least this often.
+const MAX_REPEAT: f64 = 30.0;
+
+/// Whose state the master is being asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Reconciling {
+    open: BTreeSet<TaskId>,
+    next: f64,
+    repeat: f64,
+    next_implicit: f64,
+}
+
+impl Reconciling {
+    /// Asks anew for every task that may be running.
+    pub fn restart(&mut self, now: f64, tasks: &BTreeMap<String, Task>) {
+        let open = tasks.values().filter(|t| t.was_launched() && !t.state().is_terminal());
+        self.open = open.map(|t| t.info.task_id.clone()).collect();
+        self.next = now;
+        self.repeat = FIRST_REPEAT;
+    }
+
+    /// Whether answers are missing.
+    pub fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+}
+
+impl Scheduler {
+    pub(super) fn on_subscribed(&mut self, now: f64, framework_id: String) {
+        self.connected = true;
+        self.offers.clear();
+        self.demand.subscribed();
+        if self.framework_id.as_ref() != Some(&framework_id) {
+            self.write(path::FRAMEWORK_ID.to_owned(), framework_id.clone().into_bytes());
+            self.framework_id = Some(framework_id);
+        }
+        self.reconciling.restart(now, &self.tasks);
+        self.kill_unneeded(now);
+    }
+
+    /// Ends tasks of pods and instances that no plan knows any more.
+    fn kill_unneeded(&mut self, now: f64) {
+        let known = |task: &Task| {
+            let pod = self.service.spec.pod(&task.pod);
+            pod.is_some_and(|p| task.index < p.count && p.task(&task.name).is_some())
+        };
+        let unneeded = self.tasks.values().filter(|t| t.is_live() && !known(t));
+        for id in unneeded.map(|t| t.info.task_id.clone()).collect::<Vec<_>>() {
+            self.kills.entry(id).or_insert(now);
+        }
+    }
+
+    pub(super) fn reconcile(&mut self, now: f64) {
+        if self.reconciling.is_open() && now >= self.reconciling.next {
+            let tasks = self.tasks.values().filter(|t| self.reconciling.open.contains(&t.info.task_id));
+            let tasks = tasks.map(|t| ReconcileTask {
+                task_id: t.info.task_id.clone(),
+                agent_id: Some(t.info.agent_id.clone()),
+            });
+            let tasks: Vec<_> = tasks.collect();
+            self.reconciling.repeat = (self.reconciling.repeat * 2.0).min(MAX_REPEAT);
+            self.reconciling.next = now + self.reconciling.repeat;
+            self.call(CallType::Reconcile, |c| c.reconcile = Some(Reconcile { tasks }));
+        }
+        if !self.reconciling.is_open() && now >= self.reconciling.next_implicit {
+            self.reconciling.next_implicit = now + IMPLICIT_PERIOD;
+            self.call(CallType::Reconcile, |c| c.reconcile = Some(Reconcile::default()));
+        }
+    }
+
+    /// Ends a task, and asks again until it has ended.
+    pub(super) fn kill(&mut self, now: f64, id: &TaskId) {
+        if !self.kills.contains_key(id) {
+            self.kills.insert(id.clone(), now);
+            self.repeat_kills(now);
+        }
+    }
+
+    pub(super) fn repeat_kills(&mut self, now: f64) {
+        let due: Vec<TaskId> =
+            self.kills.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id.clone()).collect();
+        for task_id in due {
+            let agent_id =
+                self.tasks.values().find(|t| t.info.task_id == task_id).map(|t| t.info.agent_id.clone());
+            self.kills.insert(task_id.clone(), now + KILL_RETRY);
+            self.call(CallType::Kill, |c| c.kill = Some(Kill { task_id, agent_id, kill_policy: None }));
+        }
+    }
+
+    pub(super) fn on_update(&mut self, now: f64, status: &TaskStatus) {
+        self.reconciling.open.remove(&status.task_id);
+        if status.state.is_terminal() || status.state == TaskState::GoneByOperator {
+            self.kills.remove(&status.task_id);
+        }
+        let known = self.tasks.iter().find(|(_, t)| t.was_launched() && t.info.task_id == status.task_id);
+        match known.map(|(instance, _)| instance.clone()) {
+            Some(instance) => self.update_task(now, &instance, status),
+            // A task that is not in the state must not run: it was launched by somebody else in this service's name, or
+            // replaced while its agent was away.
+            None if !status.state.is_terminal() && status.state != TaskState::Unknown => {
+                let (task_id, agent_id) = (status.task_id.clone(), status.agent_id.clone());
+                self.call(CallType::Kill, |c| c.kill = Some(Kill { task_id, agent_id, kill_policy: None }));
+            }
+            None => {}
+        }
+        self.acknowledge(status);
+    }
+
+    fn update_task(&mut self, now: f64, instance: &str, status: &TaskStatus) {
+        let Some(task) = self.tasks.get_mut(instance) else { return };
+        // An update that was not acknowledged in time comes again.
+        if status.uuid.is_some() && task.status.as_ref().and_then(|s| s.uuid.as_ref()) == status.uuid.as_ref()
+        {
+            return;
+        }
+        let lost = matches!(
+            status.state,
+            TaskState::Lost
+                | TaskState::Gone
+                | TaskState::Dropped
+                | TaskState::Unknown
+                | TaskState::Unreachable
+        );
+        if status.state == TaskState::Unknown || task.state().is_terminal() && lost {
+            return;
+        }
+        let mut stored = status.clone();
+        // The master's answers to reconciliation come without what the executor had said before.
+        if stored.check_status.is_none() && status.state == TaskState::Running {
+            stored.check_status = task.status.as_ref().and_then(|s| s.check_status.clone());
+        }
+        if stored.container_status.is_none() {
+            stored.container_status = task.status.as_ref().and_then(|s| s.container_status.clone());
+        }
+        task.status = Some(stored);
+        let from_agent =
+            matches!(status.source.as_deref(), Some("SOURCE_EXECUTOR" | "SOURCE_AGENT" | "SOURCE_SLAVE"));
+        let confirmed = task.notes.unconfirmed && (from_agent || status.state == TaskState::Running);
+        if confirmed && status.state != TaskState::Error {
+            task.notes.unconfirmed = false;
+        }
+        if status.state == TaskState::Running {
+            task.notes.restarting = false;
+        }
+        if status.state == TaskState::GoneByOperator {
+            let (pod, index) = (task.pod.clone(), task.index);
+            self.give_up_pod(&pod, index);
+        }
+        self.write_status(instance);
+        self.write_notes(instance);
+        self.advance_steps(now, instance);
+    }
+
+    /// Tells the plans' steps how a task is.
+    fn advance_steps(&mut self, now: f64, instance: &str) {
+        let Some(task) = self.tasks.get(instance) else { return };
+        let (id, state, ready) = (task.info.task_id.clone(), task.state(), task.is_ready());
+        let goal = self.task_spec(task).map_or(Goal::Running, |t| t.goal);
+        let restarting = task.notes.restarting;
+        let retry_at = match state {
+            TaskState::Failed | TaskState::Error if !restarting => self.delay(now, instance),
+            TaskState::Running if ready && goal == Goal::Running => {
+                self.delays.remove(instance);
+                None
+            }
+            _ => None,
+        };
+        for step in self.plans.iter_mut().flat_map(crate::plan::Plan::steps_mut) {
+            step.update(&id, state, goal, ready, retry_at);
+        }
+    }
+
+    /// When a task that has failed may be tried again; none at once.
+    fn delay(&mut self, now: f64, instance: &str) -> Option<f64> {
+        let backoff = self.config.backoff?;
+        let wait = self.delays.get(instance).map_or(backoff.initial, |(last, _)| last * backoff.factor);
+        let wait = wait.min(backoff.max);
+        self.delays.insert(instance.to_owned(), (wait, now + wait));
+        Some(now + wait)
+    }
+
+    /// Gives up the reservations of a pod instance: it starts anew, anywhere.
+    pub(super) fn give_up_pod(&mut self, pod: &crate::spec::PodType, index: u32) {
+        let of_pod = self.tasks.iter_mut().filter(|(_, t)| &t.pod == pod && t.index == index);
+        let changed = of_pod.map(|(instance, task)| {
+            task.notes.permanently_failed = true;
+            instance.clone()
+        });
+        for instance in changed.collect::<Vec<_>>() {
+            self.write_notes(&instance);
+        }
+    }
+}

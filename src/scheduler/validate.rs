@@ -1,0 +1,159 @@
+//! What a config update may not change.
+
+use crate::spec::{Limit, PodSpec, ServiceSpec, TaskSpec, VolumeSpec};
+use std::collections::BTreeMap;
+
+/// A reason why a service can't be run, or not be changed to this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigurationError {
+    /// What it is about.
+    pub field: String,
+    /// Its value before, when it may not change.
+    pub before: Option<String>,
+    /// Its value.
+    pub value: String,
+    /// What is wrong.
+    pub message: String,
+    /// The scheduler must not even go on with the old configuration.
+    pub fatal: bool,
+}
+
+// The SDK's form, which operators' tools show.
+impl std::fmt::Display for ConfigurationError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { field, before, value, message, fatal } = self;
+        match before {
+            Some(before) => write!(f, "Field: '{field}'; Transition: '{before}' => '{value}'; ")?,
+            None => write!(f, "Field: '{field}'; Value: '{value}'; ")?,
+        }
+        write!(f, "Message: '{message}'; Fatal: {fatal}")
+    }
+}
+
+/// All reasons why `new` can't be run, or (with `old`) can't replace what runs.
+pub fn update(old: Option<&ServiceSpec>, new: &ServiceSpec) -> Vec<ConfigurationError> {
+    let mut errors = service_name(old, new);
+    errors.extend(limits(new));
+    if let Some(old) = old {
+        errors.extend(user(old, new));
+        errors.extend(old.pods.iter().flat_map(|before| pod(before, new.pod(&before.pod_type))));
+    }
+    errors
+}
+
+/// Whether the tasks of both are the same, so that none has to be launched again. How many instances there are and
+/// where they may be is not about a task that runs.
+pub fn same_tasks(a: &PodSpec, b: &PodSpec) -> bool {
+    let neutral = |p: &PodSpec| PodSpec { count: 0, placement: None, allow_decommission: false, ..p.clone() };
+    neutral(a) == neutral(b)
+}
+
+fn error(field: String, before: Option<String>, value: String, message: &str) -> ConfigurationError {
+    ConfigurationError { field, before, value, message: message.to_owned(), fatal: false }
+}
+
+fn service_name(old: Option<&ServiceSpec>, new: &ServiceSpec) -> Vec<ConfigurationError> {
+    let mut errors = Vec::new();
+    if new.name.contains("__") {
+        errors.push(error(
+            "service.name".into(),
+            None,
+            new.name.clone(),
+            "a service name must not contain two underscores in a row: they stand for slashes in stored names",
+        ));
+    }
+    if old.is_none() && new.name.replace('/', "").len() > 63 {
+        let message =
+            "without slashes, a service name may have at most 63 characters: it becomes part of DNS names";
+        errors.push(error("service.name".into(), None, new.name.clone(), message));
+    }
+    errors
+}
+
+fn user(old: &ServiceSpec, new: &ServiceSpec) -> Option<ConfigurationError> {
+    let changed = old.user != new.user;
+    changed.then(|| ConfigurationError {
+        fatal: true,
+        ..error(
+            "user".into(),
+            Some(old.user.clone()),
+            new.user.clone(),
+            "the user can't be changed: files of the old one would not be readable",
+        )
+    })
+}
+
+fn limits(new: &ServiceSpec) -> Vec<ConfigurationError> {
+    let below = |limit: Option<Limit>, request: Option<f64>| match (limit, request) {
+        (Some(Limit::Value(limit)), Some(request)) if limit < request => Some((limit, request)),
+        _ => None,
+    };
+    let mut errors = Vec::new();
+    for (pod, task) in new.pods.iter().flat_map(|p| p.tasks.iter().map(move |t| (p, t))) {
+        let set = &task.resource_set;
+        let pairs = [("cpus", set.limits.cpus, set.cpus), ("memory", set.limits.memory, set.memory)];
+        for (name, limit, request) in pairs {
+            if let Some((limit, request)) = below(limit, request) {
+                let field = format!("{}.{}.resource-limits.{name}", pod.pod_type, task.name);
+                let message = format!("the limit must not be below the request of {request}");
+                errors.push(error(field, None, limit.to_string(), &message));
+            }
+        }
+    }
+    errors
+}
+
+fn pod(before: &PodSpec, after: Option<&PodSpec>) -> Vec<ConfigurationError> {
+    let name = &before.pod_type;
+    let Some(after) = after else {
+        let refused = (!before.allow_decommission).then(|| {
+            let message = "the pod can't be removed, unless it was deployed with allow-decommission: true";
+            error(format!("pods.{name}"), Some("present".into()), "absent".into(), message)
+        });
+        return refused.into_iter().collect();
+    };
+    let mut errors = Vec::new();
+    if after.count < before.count && !after.allow_decommission {
+        let message = "the count can't be lowered, unless the pod has allow-decommission: true";
+        let (old, new) = (before.count.to_string(), after.count.to_string());
+        errors.push(error(format!("pods.{name}.count"), Some(old), new, message));
+    }
+    if before.pre_reserved_role != after.pre_reserved_role {
+        let (old, new) = (before.pre_reserved_role.clone(), after.pre_reserved_role.clone());
+        let message = "the pre-reserved role can't be changed";
+        errors.push(error(format!("pods.{name}.pre-reserved-role"), Some(old), new, message));
+    }
+    if before.uses_host_ports() != after.uses_host_ports() {
+        let shown =
+            |p: &PodSpec| if p.uses_host_ports() { "ports of the agent" } else { "ports of the container" };
+        let message = "a pod can't move between networks that use the agent's ports and ones that don't";
+        errors.push(error(
+            format!("pods.{name}.networks"),
+            Some(shown(before).into()),
+            shown(after).into(),
+            message,
+        ));
+    }
+    let (old, new) = (volumes(&before.volumes), volumes(&after.volumes));
+    if old != new {
+        errors.push(error(format!("pods.{name}.volumes"), Some(old), new, VOLUMES));
+    }
+    let tasks: BTreeMap<&str, &TaskSpec> = after.tasks.iter().map(|t| (t.name.as_str(), t)).collect();
+    for (task, kept) in before.tasks.iter().filter_map(|t| Some((t, tasks.get(t.name.as_str())?))) {
+        let (old, new) = (volumes(&task.resource_set.volumes), volumes(&kept.resource_set.volumes));
+        if old != new {
+            errors.push(error(format!("pods.{name}.tasks.{}.volumes", task.name), Some(old), new, VOLUMES));
+        }
+    }
+    errors
+}
+
+const VOLUMES: &str = "volumes can't be changed: their data would be lost";
+
+/// Volumes in a form in which order does not matter.
+fn volumes(volumes: &[VolumeSpec]) -> String {
+    let text = |v: &VolumeSpec| format!("{} {:?} {} MB {}", v.path, v.kind, v.size, v.profiles.join(","));
+    let mut texts: Vec<String> = volumes.iter().map(text).collect();
+    texts.sort();
+    texts.join("; ")
+}
