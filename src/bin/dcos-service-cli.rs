@@ -1,2 +1,5 @@
-//! See README.md.
-fn main() {}
+//! `dcos-service-cli`: the subcommand that packages bring to the `dcos` command line. See `dcos <package> --help`.
+
+fn main() -> std::process::ExitCode {
+    dagpkg::cli::service_cli::main()
+}

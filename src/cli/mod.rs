@@ -6,11 +6,16 @@
 //! Results go to stdout, messages and errors to stderr; colour only on terminals.
 //! Exit codes: 0 done, 1 refused or failed (one `error: …` line on stderr says why), 2 wrong usage.
 
+mod dcos_config;
+pub mod plan;
+pub mod service_cli;
+pub mod service_client;
 pub mod tree;
 
 use clap::{Parser, Subcommand};
 use std::io::Write as _;
 use std::process::ExitCode;
+use tracing::level_filters::LevelFilter;
 
 /// Package, run and operate a stateful service on DC/OS and Apache Mesos.
 #[derive(Debug, Parser)]
@@ -22,24 +27,28 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Look at the plans of a running service and steer them
+    Plan(plan::Args),
+}
 
 /// Runs the program with this process's arguments.
 pub fn main() -> ExitCode {
-    start_log();
+    start_log(LevelFilter::WARN);
     let cli = Cli::parse();
-    let outcome: anyhow::Result<ExitCode> = match cli.command {};
+    let outcome: anyhow::Result<ExitCode> = match cli.command {
+        Command::Plan(args) => plan::run(args),
+    };
     outcome.unwrap_or_else(|error| {
         complain(&error);
         ExitCode::FAILURE
     })
 }
 
-/// Logs to stderr; warnings only, unless `RUST_LOG` asks for more.
-fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_default_directive(tracing::level_filters::LevelFilter::WARN.into())
-        .from_env_lossy();
+/// Logs to stderr what is at least as grave as `level`, unless `RUST_LOG` asks for something else.
+fn start_log(level: LevelFilter) {
+    let filter =
+        tracing_subscriber::EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never)
