@@ -112,11 +112,12 @@ run_tests() {
     else
         say "dependencies: not checked, cargo-deny is not installed (cargo install --locked cargo-deny)"
     fi
+    # those that need run/airflow are marked `ignore`, so that plain `cargo test` works without it
     say "tests"
     if command -v cargo-nextest >/dev/null; then
-        exec cargo nextest run --locked
+        exec cargo nextest run --locked --run-ignored all
     else
-        exec cargo test --locked
+        exec cargo test --locked -- --include-ignored
     fi
 }
 
