@@ -14,4 +14,5 @@ pub mod sandbox;
 pub mod scheduler;
 pub mod spec;
 pub mod store;
+pub mod template;
 pub mod wire;

@@ -8,6 +8,7 @@
 
 mod dcos_config;
 pub mod plan;
+pub mod render;
 pub mod service_cli;
 pub mod service_client;
 pub mod tree;
@@ -30,14 +31,16 @@ struct Cli {
 enum Command {
     /// Look at the plans of a running service and steer them
     Plan(plan::Args),
+    Render(render::Args),
 }
 
 /// Runs the program with this process's arguments.
 pub fn main() -> ExitCode {
     start_log(LevelFilter::WARN);
     let cli = Cli::parse();
-    let outcome: anyhow::Result<ExitCode> = match cli.command {
+    let outcome = match cli.command {
         Command::Plan(args) => plan::run(args),
+        Command::Render(args) => render::run(args),
     };
     outcome.unwrap_or_else(|error| {
         complain(&error);
