@@ -10,6 +10,7 @@ pub mod http;
 pub mod mesos;
 pub mod offer;
 pub mod plan;
+pub mod runtime;
 pub mod sandbox;
 pub mod scheduler;
 pub mod spec;

@@ -60,8 +60,6 @@ pub enum Effect {
     Write(Vec<Write>),
     /// Send this to the master.
     Call(Box<Call>),
-    /// The service is removed: unregister for good and serve the API until stopped.
-    Deregistered,
 }
 
 /// Seconds for which an offer is declined while it can't be judged yet.
