@@ -2,7 +2,9 @@
 
 use super::placement::{Located, locate};
 use super::{AgentOffer, PodRequest, ServiceContext};
-use crate::spec::{ExternalVolumeSpec, Limit, NetworkSpec, PodSpec, PortSpec, TaskSpec, task_instance_name};
+use crate::spec::{
+    ExternalVolumeSpec, Limit, NetworkSpec, PodSpec, PortSpec, TaskSpec, env_name, task_instance_name,
+};
 use crate::wire::{
     CheckCommand, CheckInfo, CheckType, CommandInfo, ContainerInfo, ContainerType, DiscoveryInfo,
     DockerImage, DurationInfo, Environment, ExecutorId, ExecutorInfo, ExecutorType, HealthCheck, Image,
@@ -204,11 +206,6 @@ fn discovery(
         ports: (!ports.is_empty()).then_some(crate::wire::Ports { ports }),
         ..DiscoveryInfo::default()
     }
-}
-
-/// Upper case, everything but letters and digits as `_`: the form of names in environment variables.
-pub fn env_name(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
 
 fn environment(

@@ -187,6 +187,19 @@ impl Step {
         }
     }
 
+    /// Goes on with tasks that an earlier run of the scheduler launched: their ids, states, goals and readiness.
+    pub fn resume(&mut self, tasks: impl IntoIterator<Item = (TaskName, TaskId, TaskState, Goal, bool)>) {
+        let (mut ids, mut states) = (Vec::new(), Vec::new());
+        for (name, id, state, goal, ready) in tasks {
+            ids.push((name, id.clone()));
+            states.push((id, state, goal, ready));
+        }
+        self.launched(ids);
+        for (id, state, goal, ready) in states {
+            self.update(&id, state, goal, ready, None);
+        }
+    }
+
     /// Takes in a task's status, unless the step is done or the task isn't one that it launched. `ready` is whether the
     /// readiness check has passed, `retry_at` when a failed task may be tried again (seconds). Returns whether
     /// the task was one of this step's.

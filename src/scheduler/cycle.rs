@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// How many evaluations are remembered for operators.
 const OUTCOMES: usize = 100;
+/// The start of the reason while nothing was offered.
+const WAITS_FOR_OFFER: &str = "waits for an offer";
 /// Seconds for which what an ACCEPT leaves over is not offered again.
 const ACCEPT_FILTER: f64 = 1.0;
 
@@ -99,9 +101,17 @@ impl Scheduler {
             .map(|c| format!("{} {:?}", c.requirement.step_name(), c.requirement.recovery))
             .collect();
         let mut pieces = BTreeSet::new();
-        self.waiting.clear();
+        let before = std::mem::take(&mut self.waiting);
         for candidate in candidates {
+            let id = candidate.step_id.clone();
             self.try_step(now, &candidate, &mut groups, &mut pieces);
+            // Between offers the last one's reasons stay: they are what an operator wants to know.
+            if let (Some(why), Some(before)) = (self.waiting.get_mut(&id), before.get(&id))
+                && groups.is_empty()
+                && why.iter().all(|w| w.starts_with(WAITS_FOR_OFFER))
+            {
+                why.clone_from(before);
+            }
         }
         self.give_back(groups, &pieces);
         self.tell_demand(now, work);
@@ -251,11 +261,11 @@ impl Scheduler {
         }
         if let Some((agent, hostname)) = home {
             if why.is_empty() {
-                why.push(format!("waits for an offer of {hostname} ({agent}), where its reservations are"));
+                why.push(format!("{WAITS_FOR_OFFER} of {hostname} ({agent}), where its reservations are"));
             }
             pieces.insert(agent);
         } else if why.is_empty() {
-            why.push("waits for an offer".to_owned());
+            why.push(WAITS_FOR_OFFER.to_owned());
         }
         Err(why)
     }

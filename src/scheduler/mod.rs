@@ -14,6 +14,8 @@ mod cycle;
 mod recovery;
 mod start;
 mod state;
+#[cfg(test)]
+mod tests;
 mod updates;
 mod validate;
 

@@ -4,8 +4,8 @@ use super::recovery::RECOVERY;
 use super::state::{Ids, Notes, Task, path};
 use super::{Config, Effect, Scheduler, cycle, updates, validate};
 use crate::offer::label;
-use crate::plan::{self, BuildError, Order, Plan, Requirement};
-use crate::spec::{PlanSpec, Service, ServiceSpec};
+use crate::plan::{self, BuildError, Order, Plan, Requirement, Status, Step};
+use crate::spec::{Goal, PlanSpec, Service, ServiceSpec};
 use crate::wire::{TaskInfo, TaskStatus};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -186,6 +186,9 @@ impl Scheduler {
         let deploy = PlanSpec { name: "deploy".to_owned(), ..deploy };
         let mut deploy = self.build_plan(&deploy, &spec, now)?;
         deploy.errors = errors;
+        for step in deploy.steps_mut() {
+            self.resume(now, step);
+        }
         self.plans.push(deploy);
         self.plans.push(Plan::new(RECOVERY, Vec::new(), Order::Parallel));
         for other in self.service.plans.clone() {
@@ -206,6 +209,25 @@ impl Scheduler {
         let plan = plan::from_spec(written, spec, now, &mut || ids.uuid(), &is_complete);
         self.ids = ids;
         plan.map_err(|error| StartError::Plan { plan: written.name.clone(), error })
+    }
+
+    /// Lets a step go on with tasks that were launched for it before this start; they are not launched again.
+    fn resume(&self, now: f64, step: &mut Step) {
+        let Some(requirement) = step.requirement().filter(|_| step.status(now) != Status::Complete) else {
+            return;
+        };
+        let Some(pod) = self.service.spec.pod(&requirement.pod) else { return };
+        let tasks = requirement.tasks.iter().map(|name| {
+            let instance = crate::spec::task_instance_name(&requirement.pod, requirement.index, name);
+            let (task, spec) = (self.tasks.get(&instance)?, pod.task(name)?);
+            let current = spec.goal == Goal::Once || task.config_id() == Some(&self.target);
+            let usable = current && task.was_launched() && !task.notes.permanently_failed;
+            usable
+                .then(|| (name.clone(), task.info.task_id.clone(), task.state(), spec.goal, task.is_ready()))
+        });
+        if let Some(tasks) = tasks.collect::<Option<Vec<_>>>() {
+            step.resume(tasks);
+        }
     }
 
     /// Whether a step has nothing left to do: its tasks have reached their goals, or are for recovery to bring back.
