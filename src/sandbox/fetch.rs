@@ -38,7 +38,7 @@ pub enum FetchError {
         status: reqwest::StatusCode,
     },
     /// The request failed.
-    #[error("cannot fetch `{uri}`: {}", chain(.source))]
+    #[error("cannot fetch `{uri}`: {}", crate::http::explain(.source))]
     Http {
         /// The URI.
         uri: String,
@@ -63,27 +63,6 @@ pub enum FetchError {
         /// What is wrong with it.
         reason: String,
     },
-}
-
-/// The whole chain of causes, because reqwest's own text stops at "error sending request".
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(c) = cause {
-        text.push_str(": ");
-        text.push_str(&c.to_string());
-        cause = c.source();
-    }
-    text
-}
-
-/// A client for [`fetch`].
-pub fn client() -> Result<reqwest::Client, reqwest::Error> {
-    // an error only says that some provider is installed already
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
-    let roots: Result<Vec<_>, _> = roots.map(|c| reqwest::Certificate::from_der(c)).collect();
-    reqwest::Client::builder().tls_certs_only(roots?).build()
 }
 
 /// Fetches one URI into `sandbox`, which must exist. Nothing is left under the final name when it fails.

@@ -8,7 +8,7 @@ fn uri(value: impl Into<String>) -> Uri {
 }
 
 fn client() -> reqwest::Client {
-    super::client().unwrap()
+    crate::http::client().unwrap()
 }
 
 /// A gzipped tar with one member, whose name is written as it is, even with `..` in it.

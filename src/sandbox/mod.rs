@@ -5,6 +5,7 @@
 //! machine's network, files and process table, so it is for development and tests, not for untrusted code.
 //! `dagpkg cluster` and `dagpkg up` start it.
 
+
 pub mod fetch;
 pub mod marathon;
 pub mod process;
