@@ -9,3 +9,4 @@
 pub mod fetch;
 pub mod marathon;
 pub mod process;
+mod resources;
