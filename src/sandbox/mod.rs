@@ -10,3 +10,4 @@ pub mod fetch;
 pub mod marathon;
 pub mod process;
 mod resources;
+pub mod vip;
