@@ -7,7 +7,9 @@
 
 
 pub mod fetch;
+mod ids;
 pub mod marathon;
+mod master;
 pub mod process;
 mod resources;
 pub mod vip;

@@ -1,0 +1,1 @@
+//! Tables of calls and reports, and the events that they must give.
