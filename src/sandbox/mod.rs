@@ -6,7 +6,9 @@
 //! `dagpkg cluster` and `dagpkg up` start it.
 
 
+mod agent;
 pub mod fetch;
+mod files;
 mod ids;
 pub mod marathon;
 mod master;
