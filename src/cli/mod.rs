@@ -6,6 +6,7 @@
 //! Results go to stdout, messages and errors to stderr; colour only on terminals.
 //! Exit codes: 0 done, 1 refused or failed (one `error: …` line on stderr says why), 2 wrong usage.
 
+pub mod cluster;
 mod dcos_config;
 pub mod plan;
 pub mod render;
@@ -29,6 +30,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a one-machine Mesos cluster in the foreground
+    Cluster(cluster::Args),
     /// Look at the plans of a running service and steer them
     Plan(plan::Args),
     Render(render::Args),
@@ -39,6 +42,7 @@ pub fn main() -> ExitCode {
     start_log(LevelFilter::WARN);
     let cli = Cli::parse();
     let outcome = match cli.command {
+        Command::Cluster(args) => cluster::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Render(args) => render::run(args),
     };

@@ -5,13 +5,17 @@
 //! machine's network, files and process table, so it is for development and tests, not for untrusted code.
 //! `dagpkg cluster` and `dagpkg up` start it.
 
-
 mod agent;
+mod cluster;
+mod driver;
 pub mod fetch;
 mod files;
+mod http;
 mod ids;
 pub mod marathon;
 mod master;
 pub mod process;
 mod resources;
 pub mod vip;
+
+pub use cluster::{Cluster, ClusterConfig, ClusterError};
