@@ -5,6 +5,7 @@
 //! hickory, and ring is installed as the one TLS provider of the process. Servers are not made here (see `api`).
 //! Used by every room that sends requests.
 
+use reqwest::{NoProxy, Proxy};
 use std::sync::Once;
 use std::time::Duration;
 
@@ -17,17 +18,46 @@ pub fn client() -> Result<reqwest::Client, reqwest::Error> {
     builder()?.build()
 }
 
-/// The same, for callers that need other redirects, proxies or certificates.
+/// The same, for callers that need other redirects, proxies or certificates. Proxies are those of the environment, as
+/// curl reads it, but never for this machine: the addresses of the embedded cluster are all loopback, and who sets
+/// `HTTP_PROXY` seldom thinks of all of 127.0.0.0/8.
 pub fn builder() -> Result<reqwest::ClientBuilder, reqwest::Error> {
     install_tls_provider();
     let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS
         .iter()
         .map(|der| reqwest::Certificate::from_der(der))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(reqwest::Client::builder()
+    let client = reqwest::Client::builder()
         .user_agent(concat!("dagpkg/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
-        .tls_certs_only(roots))
+        .tls_certs_only(roots);
+    with_proxies(client, |name| std::env::var(name).ok())
+}
+
+/// Takes the proxies from variables such as `https_proxy` or `HTTPS_PROXY`.
+fn with_proxies(
+    client: reqwest::ClientBuilder,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<reqwest::ClientBuilder, reqwest::Error> {
+    let either = |name: &str| {
+        let given = variable(name).or_else(|| variable(&name.to_ascii_uppercase()));
+        given.filter(|value| !value.trim().is_empty())
+    };
+    let mut client = client.no_proxy();
+    let excepted = either("no_proxy").unwrap_or_default();
+    if excepted.trim() == "*" {
+        return Ok(client);
+    }
+    let direct = format!("localhost,127.0.0.0/8,::1,{excepted}");
+    let proxies = [
+        either("http_proxy").map(Proxy::http),
+        either("https_proxy").map(Proxy::https),
+        either("all_proxy").map(Proxy::all),
+    ];
+    for proxy in proxies.into_iter().flatten() {
+        client = client.proxy(proxy?.no_proxy(NoProxy::from_string(&direct)));
+    }
+    Ok(client)
 }
 
 /// Writes an error of a request with all of its causes: `reqwest` alone says "error sending request" and hides
@@ -76,6 +106,42 @@ mod tests {
         tokio::spawn(async move { axum::serve(listener, app).await });
         let answer = client().unwrap().get(format!("http://{address}/")).send().await.unwrap();
         assert_eq!(answer.text().await.unwrap(), format!("dagpkg/{}", env!("CARGO_PKG_VERSION")));
+    }
+
+    #[tokio::test]
+    async fn proxies_are_used_for_other_machines_and_never_for_this_one() {
+        async fn server(name: &'static str) -> String {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let app = axum::Router::new().fallback(move || async move { name });
+            tokio::spawn(async move { axum::serve(listener, app).await });
+            format!("http://{address}")
+        }
+        let (proxy, direct) = (server("proxy").await, server("direct").await);
+        for (variable, url, expected) in [
+            ("HTTP_PROXY", "http://service.invalid/", "proxy"),
+            ("http_proxy", "http://service.invalid/", "proxy"),
+            ("all_proxy", "http://service.invalid/", "proxy"),
+            ("HTTP_PROXY", direct.as_str(), "direct"),
+            ("ALL_PROXY", &direct.replace("127.0.0.1", "localhost"), "direct"),
+        ] {
+            let environment = |name: &str| (name == variable).then(|| proxy.clone());
+            let client = with_proxies(builder().unwrap(), environment).unwrap().build().unwrap();
+            let answer = client.get(url).send().await.unwrap().text().await.unwrap();
+            assert_eq!(answer, expected, "{variable} {url}");
+        }
+        // 0.0.0.0 reaches this machine as well, but is not loopback.
+        let other = direct.replace("127.0.0.1", "0.0.0.0");
+        for (excepted, expected) in [("", "proxy"), ("0.0.0.0", "direct"), ("*", "direct")] {
+            let environment = |name: &str| match name {
+                "http_proxy" => Some(proxy.clone()),
+                "no_proxy" => Some(excepted.to_owned()),
+                _ => None,
+            };
+            let client = with_proxies(builder().unwrap(), environment).unwrap().build().unwrap();
+            let answer = client.get(&other).send().await.unwrap().text().await.unwrap();
+            assert_eq!(answer, expected, "no_proxy={excepted}");
+        }
     }
 
     #[tokio::test]
