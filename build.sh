@@ -126,7 +126,8 @@ built=$(realpath -m "${CARGO_TARGET_DIR:-target}")/$target/release
 command=${1:-}
 [ $# = 0 ] || shift
 case $command in
-    up) build_programs; setup_airflow; exec target/release/dagpkg up "$@" ;;
+    # the example DAGs make something to see; what the user sets comes later and wins
+    up) build_programs; setup_airflow; exec target/release/dagpkg up --set airflow.load_examples=true "$@" ;;
     down) [ -x target/release/dagpkg ] || fail "nothing was built here, so nothing runs"; exec target/release/dagpkg down "$@" ;;
     test) run_tests ;;
     setup) setup_airflow ;;
