@@ -9,6 +9,7 @@ pub mod cli;
 pub mod http;
 pub mod mesos;
 pub mod offer;
+pub mod package;
 pub mod plan;
 pub mod runtime;
 pub mod sandbox;

@@ -61,6 +61,8 @@ pub struct Rendered {
     /// `{{names}}` that were printed but have no value, in order of appearance. Names inside sections that were not
     /// rendered and names of sections are not among them.
     pub missing: Vec<Missing>,
+    /// Where the text comes from, in order: offset in it, offset in the template, and whether it was copied from there.
+    pieces: Vec<(usize, usize, bool)>,
 }
 
 /// A name without a value.

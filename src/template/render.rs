@@ -24,6 +24,7 @@ impl Template {
             values,
             scopes: vec![Cow::Borrowed(prepared.as_ref())],
             text: String::new(),
+            pieces: Vec::new(),
             missing: BTreeSet::new(),
             steps: 0,
             depth: 0,
@@ -36,10 +37,20 @@ impl Template {
             offset = at;
             Missing { name, line: place.line, column: place.column }
         };
-        Ok(Rendered {
-            text: renderer.text,
-            missing: renderer.missing.into_iter().map(place_missing).collect(),
-        })
+        let missing = renderer.missing.into_iter().map(place_missing).collect();
+        Ok(Rendered { text: renderer.text, missing, pieces: renderer.pieces })
+    }
+
+    /// The place in this template that the byte at `offset` of a rendered text comes from: the character itself, or
+    /// the tag that printed it.
+    pub fn origin(&self, rendered: &Rendered, offset: usize) -> Place {
+        let next = rendered.pieces.partition_point(|&(start, _, _)| start <= offset);
+        let origin = match next.checked_sub(1).map(|index| rendered.pieces[index]) {
+            Some((start, origin, true)) => origin.saturating_add(offset - start),
+            Some((_, origin, false)) => origin,
+            None => 0,
+        };
+        Place::of(&self.source, origin)
     }
 }
 
@@ -50,6 +61,7 @@ struct Renderer<'v> {
     /// What names are looked up in, the innermost last. Owned are only values that have no members.
     scopes: Vec<Cow<'v, Value>>,
     text: String,
+    pieces: Vec<(usize, usize, bool)>,
     /// Offset of the tag, and its name.
     missing: BTreeSet<(usize, String)>,
     steps: usize,
@@ -72,7 +84,11 @@ impl<'v> Renderer<'v> {
     fn node(&mut self, template: &Template, node: &Node) -> Result<(), TemplateError> {
         self.steps += 1;
         match node {
-            Node::Text(range) => self.text.push_str(&template.source[range.clone()]),
+            Node::Text(range) => {
+                let origin = self.lambda.unwrap_or(range.start);
+                self.pieces.push((self.text.len(), origin, self.lambda.is_none()));
+                self.text.push_str(&template.source[range.clone()]);
+            }
             Node::Variable { name, escaped, at } => {
                 self.variable(&template.source[name.clone()], *escaped, *at);
             }
@@ -115,6 +131,7 @@ impl<'v> Renderer<'v> {
             self.missing.insert((self.lambda.unwrap_or(at), name.to_owned()));
             return;
         };
+        self.pieces.push((self.text.len(), self.lambda.unwrap_or(at), false));
         let text = text_of(&value);
         if escaped {
             escape(self.profile, &text, &mut self.text);

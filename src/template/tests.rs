@@ -163,6 +163,20 @@ fn a_name_missing_in_each_item_of_a_list_is_reported_once() {
 }
 
 #[test]
+fn every_rendered_character_leads_back_to_its_place_in_the_template() {
+    let template = Template::parse("{{! note }}\na{{x}}b\n{{#list}}\n  é{{.}}\n{{/list}}\nend").unwrap();
+    let values = json!({"x": "1\n2", "list": [3, 4]});
+    let rendered = template.render(Profile::Plain, &values).unwrap();
+    assert_eq!(rendered.text, "a1\n2b\n  é3\n  é4\nend");
+    let cases = [("a", 2, 1), ("1", 2, 2), ("2", 2, 2), ("b", 2, 7), ("é", 4, 3), ("4", 4, 4), ("end", 6, 1)];
+    for (text, line, column) in cases {
+        let offset = rendered.text.find(text).unwrap();
+        assert_eq!(template.origin(&rendered, offset), Place { line, column }, "{text}");
+    }
+    assert_eq!(template.origin(&rendered, usize::MAX), Place { line: 6, column: 4 });
+}
+
+#[test]
 fn broken_templates_are_refused_with_the_place() {
     let deep = "{{#a}}".repeat(MAX_NESTING + 1);
     let cases = [

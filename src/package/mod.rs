@@ -1,0 +1,11 @@
+//! A DC/OS package: what its options mean, the Marathon app it becomes, and its form in a repository.
+//!
+//! The rules are those of DC/OS's package service (Cosmos) and of the public catalog ("universe"). Everything works on
+//! texts and JSON values that come in through the caller: no I/O; reading and writing of folders is `publish`'s. Used
+//! by `publish`, `sandbox` (the embedded package service) and `cli`.
+
+pub mod finding;
+pub mod marathon;
+pub mod options;
+
+pub use finding::{Finding, Source};
