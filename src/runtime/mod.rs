@@ -1,8 +1,9 @@
 //! Drives the pure scheduler with a real clock, a real master, a real store and the API.
 //!
-//! Called by the program `dagpkg-scheduler`. Decisions are `scheduler`'s; this room only keeps its promise that what is
-//! decided is durable before it is done.
+//! Called by the program `dagpkg-scheduler`; `dagpkg lint` uses [`load`], too. Decisions are `scheduler`'s; this room only
+//! keeps its promise that what is decided is durable before it is done.
 
+pub mod load;
 pub mod secrets;
 mod service;
 

@@ -135,6 +135,9 @@ pub struct Diagnostic {
     /// How to mend it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// What else helps to understand it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Another place that has to do with it, and how.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub related: Option<(Range<usize>, String)>,
@@ -177,6 +180,9 @@ impl Diagnostic {
                 snippet.annotation(AnnotationKind::Context.span(visible(span, source)).label(label.as_str()));
         }
         let mut group = Group::with_level(level).element(snippet);
+        if let Some(note) = &self.note {
+            group = group.element(Level::NOTE.message(note.as_str()));
+        }
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
@@ -247,6 +253,7 @@ impl<'a> Findings<'a> {
             span: span.clone(),
             expected: None,
             help: None,
+            note: None,
             related: None,
         }
     }

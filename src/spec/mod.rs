@@ -21,6 +21,7 @@ mod yaml;
 pub use diagnostic::{Code, Diagnostic, Severity};
 pub use model::*;
 pub use task::env_name;
+pub use yaml::MAX_BYTES;
 
 use std::collections::BTreeMap;
 

@@ -9,8 +9,8 @@ use granit_parser::{Event, Parser, ScalarStyle, StrInput};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-/// Largest file. The largest service file known to us has 40 kB.
-const MAX_BYTES: usize = 1 << 20;
+/// Largest service file, bytes; the largest that are known have some 40 kB.
+pub const MAX_BYTES: usize = 1 << 20;
 /// Deepest nesting of lists and mappings; the language itself needs 9.
 const MAX_DEPTH: usize = 64;
 /// Most nodes, each alias counted as what it stands for.

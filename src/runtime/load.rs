@@ -1,0 +1,216 @@
+//! A service file, from disk to a [`Service`]: read, rendered with an environment, parsed.
+//!
+//! What is found wrong in the rendered text is shown where it stands in the file, because that is what its author can
+//! mend. Used by the scheduler program, `dagpkg lint` and whoever else starts from a file.
+
+use crate::spec::{self, Code, Context, Diagnostic, Service, Severity};
+use crate::template::{Missing, Profile, Template, TemplateError, service_context};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// A service, and what its author should know.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The service.
+    pub service: Service,
+    /// What is probably not meant.
+    pub warnings: Findings,
+}
+
+/// Diagnostics of one service file, with the file's text.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// In the order of their places in the file.
+    pub diagnostics: Vec<Diagnostic>,
+    text: String,
+}
+
+impl Findings {
+    /// All diagnostics with the lines that they are about; `styled` adds colours for a terminal.
+    pub fn render(&self, styled: bool) -> String {
+        let show = |d: &Diagnostic| match d.code {
+            // it is about the template, not about the text that was rendered
+            Code::MissingValue => d.to_string(),
+            _ => d.render(&self.text, styled),
+        };
+        let rendered: Vec<_> = self.diagnostics.iter().map(show).collect();
+        rendered.join("\n\n")
+    }
+
+    /// How many of them are of this severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.diagnostics.iter().filter(|d| d.severity == severity).count()
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+/// Why there is no service in a file.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read the service file {}: {why}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        why: io::Error,
+    },
+    /// The file is not a Mustache template.
+    #[error("{}:{why}", path.display())]
+    Template {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column in front.
+        why: TemplateError,
+    },
+    /// The file says something that is not a service.
+    #[error("{0}")]
+    Invalid(Findings),
+}
+
+/// Loads the service file at `path`, rendered with `env`, which also routes `TASKCFG_*`. Config templates are found
+/// beside the file.
+pub fn service(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, LoadError> {
+    let text = read(path).map_err(|why| LoadError::Read { path: path.to_owned(), why })?;
+    let not_a_template = |why| LoadError::Template { path: path.to_owned(), why };
+    let values = service_context(env.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+    let template = Template::parse(&text).map_err(not_a_template)?;
+    let rendered = template.render(Profile::Service, &values).map_err(not_a_template)?;
+
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let config_template = |name: &str| read(&folder.join(name)).map_err(|error| error.to_string());
+    let file = path.display().to_string();
+    let parsed = spec::parse(&file, &rendered.text, &Context { template: &config_template, env });
+    let (service, found) = match parsed {
+        Ok((service, warnings)) => (Some(service), warnings),
+        Err(found) => (None, found),
+    };
+
+    let missing = rendered.missing.iter().map(|missing| missing_value(&file, &text, missing));
+    let findings = Findings { diagnostics: missing.chain(found).collect(), text: rendered.text };
+    match service {
+        Some(service) => Ok(Loaded { service, warnings: findings }),
+        None => Err(LoadError::Invalid(findings)),
+    }
+}
+
+/// The text of a file that is not larger than a service file may be.
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let most = spec::MAX_BYTES as u64;
+    if File::open(path)?.take(most + 1).read_to_string(&mut text)? as u64 > most {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("the file has more than {most} bytes"),
+        ));
+    }
+    Ok(text)
+}
+
+fn missing_value(file: &str, text: &str, missing: &Missing) -> Diagnostic {
+    let line = text.split_inclusive('\n').take(missing.line - 1).map(str::len).sum::<usize>();
+    let column = text[line..].chars().take(missing.column - 1).map(char::len_utf8).sum::<usize>();
+    let start = line + column;
+    let end = text[start..].find("}}").map_or(start, |end| start + end + 2);
+    Diagnostic {
+        code: Code::MissingValue,
+        severity: Severity::Warning,
+        message: format!("`{}` has no value and is rendered as nothing", missing.name),
+        file: file.to_owned(),
+        line: missing.line,
+        column: missing.column,
+        span: start..end,
+        expected: None,
+        help: Some(format!("set the variable {} in the scheduler's environment", missing.name)),
+        note: None,
+        related: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVICE: &str = "\
+name: {{NAME}}
+pods:
+  {{#EXTRA}}
+  extra: {count: 1, tasks: {t: {goal: RUNNING, cmd: c, cpus: 1}}}
+  {{/EXTRA}}
+  web:
+    count: {{COUNT}}
+    tasks:
+      server:
+        goal: RUNNING
+        cmd: '{{{CMD}}}'
+        cpus: {{CPUS}}
+        configs:
+          conf: {template: web.conf, dest: web.conf}
+";
+
+    /// Loads SERVICE from a folder that has its config template only if it should.
+    fn load(env: &[(&str, &str)], with_template: bool) -> Result<Loaded, LoadError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("svc.yml"), SERVICE).expect("written");
+        if with_template {
+            std::fs::write(folder.path().join("web.conf"), "port {{PORT}}").expect("written");
+        }
+        let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        service(&folder.path().join("svc.yml"), &env)
+    }
+
+    const GOOD: [(&str, &str); 4] = [("NAME", "shop"), ("COUNT", "2"), ("CMD", "a && b"), ("CPUS", "0.5")];
+
+    fn with(name: &str, value: &str) -> Vec<(&'static str, String)> {
+        GOOD.iter().map(|(k, v)| (*k, if *k == name { value } else { v }.to_owned())).collect()
+    }
+
+    /// Code, line and column of each finding.
+    fn found(env: &[(&'static str, String)], with_template: bool) -> Vec<(Code, usize, usize)> {
+        let env: Vec<_> = env.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        let findings = match load(&env, with_template) {
+            Ok(loaded) => loaded.warnings,
+            Err(LoadError::Invalid(findings)) => findings,
+            Err(other) => panic!("{other}"),
+        };
+        findings.diagnostics.iter().map(|d| (d.code, d.line, d.column)).collect()
+    }
+
+    #[test]
+    fn a_service_is_rendered_with_the_environment_and_gets_its_config_templates() {
+        let loaded = load(&GOOD, true).expect("a service");
+        assert_eq!(loaded.warnings.diagnostics, []);
+        let pod = &loaded.service.spec.pods[0];
+        assert_eq!((loaded.service.spec.name.as_str(), pod.count), ("shop", 2));
+        let task = &pod.tasks[0];
+        assert_eq!((task.cmd.as_str(), task.config_files[0].content.as_str()), ("a && b", "port {{PORT}}"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_text_itself_is_shown_there() {
+        let expected = [(Code::ConfigTemplate, 11, 28)];
+        assert_eq!(found(&with("", ""), false), expected);
+    }
+
+    #[test]
+    fn a_name_without_a_value_is_a_warning_at_its_tag() {
+        let mut env = with("", "");
+        env.retain(|(name, _)| *name != "CMD");
+        let expected = (Code::MissingValue, 11, 15);
+        assert_eq!(found(&env, true).first(), Some(&expected));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = service(Path::new("no/such/svc.yml"), &BTreeMap::new()).expect_err("no file");
+        assert!(error.to_string().contains("no/such/svc.yml"), "{error}");
+    }
+}
