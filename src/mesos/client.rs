@@ -14,6 +14,9 @@ const STREAM_ID: &str = "Mesos-Stream-Id";
 const MAX_REDIRECTS: u32 = 3;
 /// Calls are accepted at once, and a subscription's first event follows at once.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Servers and what lies before them close idle connections, the earliest after 30 s; a call that was sent just then
+/// would get no answer. So idle connections are not used again after less.
+const IDLE: Duration = Duration::from_secs(20);
 /// How much of an error's text is kept.
 const MAX_MESSAGE_CHARS: usize = 2000;
 
@@ -150,7 +153,10 @@ impl Client {
     pub fn new(masters: Masters, credentials: Option<Credentials>) -> Result<Self, SubscribeError> {
         // Redirects of a POST are followed here, to keep the body. Masters are inside the cluster: no proxy.
         let http = http::builder()
-            .and_then(|builder| builder.redirect(reqwest::redirect::Policy::none()).no_proxy().build())
+            .and_then(|builder| {
+                let redirects = reqwest::redirect::Policy::none();
+                builder.redirect(redirects).no_proxy().pool_idle_timeout(IDLE).build()
+            })
             .map_err(|error| SubscribeError::NoClient(http::explain(&error)))?;
         Ok(Self { http, masters, credentials, preferred: 0 })
     }

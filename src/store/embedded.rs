@@ -2,6 +2,9 @@
 //!
 //! redb keeps the file: transactions are atomic, checksummed and on disk when they are acknowledged, and an unclean
 //! end is repaired at the next start. Keys are whole paths, so a subtree is a range of keys.
+//!
+//! Damage to the file from outside is found when it is opened and refused. The exception is damage to a page of redb's
+//! own bookkeeping, which redb 4.4 answers with a panic instead of an error.
 
 use super::{Change, ChildNames, Store, StoreError, check_node, check_subtree, prefix_of};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
