@@ -7,7 +7,9 @@
 
 mod agent;
 mod cluster;
+pub mod cosmos;
 mod driver;
+pub mod face;
 pub mod fetch;
 mod files;
 mod http;
@@ -16,6 +18,7 @@ pub mod marathon;
 mod master;
 pub mod process;
 mod resources;
+pub mod stack;
 pub mod vip;
 
 pub use cluster::{Cluster, ClusterConfig, ClusterError};

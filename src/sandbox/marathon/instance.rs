@@ -5,8 +5,8 @@
 use super::app::{App, Command};
 use super::health;
 use super::state::{Inner, Task};
-use crate::sandbox::fetch;
 use crate::sandbox::process::{self, Exit, Identity, Launch, Process};
+use crate::sandbox::{fetch, ids};
 use crate::wire::{CommandInfo, Uri};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -87,10 +87,7 @@ async fn run(
         Ok(ports) => ports,
         Err(message) => return failed(message),
     };
-    let task_id = match super::random_uuid() {
-        Ok(uuid) => format!("{}.instance-{uuid}._app.1", one_word(&app.id)),
-        Err(e) => return failed(format!("no random bytes: {e}")),
-    };
+    let task_id = format!("{}.instance-{}._app.1", one_word(&app.id), ids::uuid());
     let folder = cluster.sandboxes(&app.id, index);
     let sandbox = folder.join(&task_id);
     remove_old_sandboxes(&folder);
@@ -227,6 +224,8 @@ fn remove_old_sandboxes(folder: &Path) {
 /// The ports of the next run: those of the last one wherever they still fit and are free.
 fn choose_ports(app: &App, last: &[u16]) -> Result<Vec<u16>, String> {
     let mut ports: Vec<u16> = Vec::new();
+    // from the app's name, so that it is likely to be the same again where nothing is kept
+    let offset = app.id.bytes().fold(0_u16, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
     for (i, definition) in app.ports.iter().enumerate() {
         let fixed = app.require_ports && definition.port != 0;
         let port = if fixed {
@@ -236,7 +235,6 @@ fn choose_ports(app: &App, last: &[u16]) -> Result<Vec<u16>, String> {
             definition.port
         } else {
             let kept = last.get(i).copied().filter(|p| !ports.contains(p) && is_free(*p));
-            let offset = super::random_number().map_err(|e| format!("no random bytes: {e}"))?;
             let count = CHOSEN_PORTS.end - CHOSEN_PORTS.start;
             let mut candidates = (0..count).map(|n| CHOSEN_PORTS.start + offset.wrapping_add(n) % count);
             kept.or_else(|| candidates.find(|p| !ports.contains(p) && is_free(*p)))

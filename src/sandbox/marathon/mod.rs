@@ -17,6 +17,7 @@ mod tests;
 pub use app::{App, Detail, Invalid, PortDefinition, canonical_id};
 pub use saved::SavedError;
 
+use crate::sandbox::ids;
 use crate::sandbox::process::kill_leftovers;
 use serde_json::{Value, json};
 use state::{Deployment, Entry, Inner, Instance, Task};
@@ -50,9 +51,6 @@ pub enum MarathonError {
     /// The change could not be stored, so it was not made.
     #[error("cannot store the apps: {0}")]
     Saved(#[from] SavedError),
-    /// The system gives no random bytes.
-    #[error("no random bytes: {0}")]
-    Random(#[from] getrandom::Error),
     /// The cluster is going down.
     #[error("the cluster is shutting down")]
     Closed,
@@ -106,8 +104,9 @@ impl Marathon {
             state: Mutex::default(),
             changes: watch::Sender::new(0),
         }));
-        for old in kept {
-            let app = App::parse(&old.definition, None)?;
+        // all of them are read before the first one is started
+        let apps = kept.iter().map(|old| App::parse(&old.definition, None)).collect::<Result<Vec<_>, _>>()?;
+        for (old, app) in kept.into_iter().zip(apps) {
             for identity in old.instances.iter().filter_map(|i| i.identity.as_ref()) {
                 let killed = kill_leftovers(identity);
                 if killed > 0 {
@@ -275,7 +274,7 @@ impl Marathon {
         if entry.deployment.is_some() && !force {
             return Err(entry.locked());
         }
-        let (deployment, version) = (random_uuid()?, now());
+        let (deployment, version) = (ids::uuid(), now());
         let (old_app, old_version) = (Arc::clone(&entry.app), entry.version.clone());
         let (action, restart) = make(entry);
         entry.version.clone_from(&version);
@@ -302,20 +301,4 @@ impl Marathon {
 /// Now, as Marathon writes it: `2026-01-01T00:00:00.000Z`.
 fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
-}
-
-fn random_number() -> Result<u16, getrandom::Error> {
-    let mut bytes = [0; 2];
-    getrandom::fill(&mut bytes)?;
-    Ok(u16::from_ne_bytes(bytes))
-}
-
-/// A random UUID (version 4).
-fn random_uuid() -> Result<String, getrandom::Error> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)?;
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex = format!("{:032x}", u128::from_be_bytes(bytes));
-    Ok([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"))
 }

@@ -61,9 +61,7 @@ impl IntoResponse for MarathonError {
                 (StatusCode::CONFLICT, json!({"message": message, "deployments": [{"id": deployment}]}))
             }
             Self::Closed => (StatusCode::SERVICE_UNAVAILABLE, json!({"message": message})),
-            Self::Saved(_) | Self::Random(_) => {
-                (StatusCode::INTERNAL_SERVER_ERROR, json!({"message": message}))
-            }
+            Self::Saved(_) => (StatusCode::INTERNAL_SERVER_ERROR, json!({"message": message})),
         };
         (status, Json(body)).into_response()
     }

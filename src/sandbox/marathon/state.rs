@@ -4,7 +4,8 @@
 
 use super::app::App;
 use super::saved::{self, SavedApp, SavedError, SavedInstance};
-use super::{MarathonError, instance, now, random_uuid};
+use super::{MarathonError, instance, now};
+use crate::sandbox::ids;
 use crate::sandbox::process::Identity;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -178,7 +179,7 @@ impl Inner {
         if state.closed {
             return Err(MarathonError::Closed);
         }
-        let (id, app, deployment) = (app.id.clone(), Arc::new(app), random_uuid()?);
+        let (id, app, deployment) = (app.id.clone(), Arc::new(app), ids::uuid());
         let wanted =
             Wanted { app: Some(Arc::clone(&app)), version: version.clone(), round: 0, closing: false };
         let (wanted, seen) = watch::channel(wanted);
