@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn the_first_matching_rule_decides() {
-        let table: &[(&[Status], &[Status], bool, bool, Status)] = &[
+        type Case = (&'static [Status], &'static [Status], bool, bool, Status);
+        let table: &[Case] = &[
             (&[], &[], false, false, Complete),
             (&[], &[], true, false, Error),
             (&[Complete, Error], &[], false, false, Error),

@@ -157,9 +157,11 @@ impl Driver {
     ) -> Result<(), RunError> {
         self.perform(effects).await?;
         let (sender, mut from_master) = mpsc::channel(256);
-        let subscription = Subscription { client, scheduler: Arc::clone(&self.scheduler), sender };
-        let subscription = tokio::spawn(subscription.run());
-        let _ended_with_this = AbortOnDrop(subscription.abort_handle());
+        let subscription =
+            Subscription { client, scheduler: Arc::clone(&self.scheduler), sender: sender.clone() };
+        let needs_master = self.scheduler().needs_master();
+        let _ended_with_this =
+            needs_master.then(|| AbortOnDrop(tokio::spawn(subscription.run()).abort_handle()));
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -175,6 +177,8 @@ impl Driver {
                         self.connection = None;
                         Some(Event::Disconnected)
                     }
+                    // Without a framework there is nothing to hear; what is left is to tell that all is done.
+                    Some(FromMaster::Failed(error)) if self.is_gone(&error) => Some(Event::TornDown),
                     Some(FromMaster::Failed(error)) => return Err(error),
                     None => return Err(RunError::Ended("the subscription ended".to_owned())),
                 },
@@ -188,6 +192,15 @@ impl Driver {
                 self.handle(event).await?;
             }
         }
+    }
+
+    /// Whether the framework is removed, as it should be.
+    fn is_gone(&self, error: &RunError) -> bool {
+        let (RunError::Ended(message) | RunError::Subscribe(SubscribeError::Ended { message, .. })) = error
+        else {
+            return false;
+        };
+        self.scheduler().is_uninstalling() && message.contains("removed")
     }
 
     fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
@@ -282,6 +295,7 @@ fn log(event: &Event) {
         ),
         Event::Offers(offers) => tracing::debug!(count = offers.len(), "offers"),
         Event::Rescind(offer) => tracing::debug!(%offer, "rescinded"),
+        Event::TornDown => tracing::info!("the framework is removed"),
         Event::Disconnected => tracing::warn!("disconnected from the master"),
         Event::CallFailed(kind) => tracing::debug!(?kind, "call failed"),
         Event::Tick => {}

@@ -1,5 +1,6 @@
 //! Matching offers with steps, giving back what nothing needs, and saying when offers are wanted.
 
+use super::removal::resource_ids;
 use super::{LONG_DECLINE, Notes, PIECE_DECLINE, SHORT_DECLINE, Scheduler, Task};
 use crate::offer::{AgentOffer, Evaluation, Launch, PodRequest, StoredTask, evaluate, located, unexpected};
 use crate::plan::{Plan, Recovery, Requirement, Status, StepAt};
@@ -113,8 +114,9 @@ impl Scheduler {
                 why.clone_from(before);
             }
         }
-        self.give_back(groups, &pieces);
-        self.tell_demand(now, work);
+        self.give_back(now, groups, &pieces);
+        let unreserve = self.to_unreserve(now).into_iter().map(|id| format!("unreserve {id}"));
+        self.tell_demand(now, work.into_iter().chain(unreserve).collect());
     }
 
     fn candidates(&self, now: f64) -> Vec<Candidate> {
@@ -354,20 +356,18 @@ impl Scheduler {
     }
 
     /// Unreserves what belongs to nothing, and declines the rest.
-    fn give_back(&mut self, groups: Vec<AgentOffer>, pieces: &BTreeSet<AgentId>) {
-        let expected: BTreeSet<String> = self
-            .tasks
-            .values()
-            .filter(|t| !t.notes.permanently_failed)
-            .flat_map(|t| t.info.resources.iter().chain(t.info.executor.iter().flat_map(|e| &e.resources)))
-            .filter_map(|r| r.resource_id().map(str::to_owned))
-            .collect();
+    fn give_back(&mut self, now: f64, groups: Vec<AgentOffer>, pieces: &BTreeSet<AgentId>) {
+        let mut expected = resource_ids(self.tasks.values().filter(|t| !t.notes.permanently_failed));
+        for id in self.to_unreserve(now) {
+            expected.remove(&id);
+        }
         let mut unused: BTreeMap<bool, Vec<OfferId>> = BTreeMap::new();
         for group in groups {
             let operations = unexpected(&group, &|id| expected.contains(id));
             if operations.is_empty() {
                 unused.entry(pieces.contains(&group.agent_id)).or_default().extend(group.ids);
             } else {
+                self.unreserved(&operations);
                 self.accept(group.ids, operations);
             }
         }

@@ -12,6 +12,7 @@ mod commands;
 mod config;
 mod cycle;
 mod recovery;
+mod removal;
 mod start;
 mod state;
 #[cfg(test)]
@@ -49,6 +50,8 @@ pub enum Event {
     Update(Box<TaskStatus>),
     /// The connection to the master is lost; what it offered is no longer valid.
     Disconnected,
+    /// The master has removed the framework, as it was asked to.
+    TornDown,
     /// A call could not be delivered, or was refused.
     CallFailed(CallType),
     /// Time has passed. Comes at least every few seconds.
@@ -94,6 +97,8 @@ pub struct Scheduler {
     /// Failed task instances: the last wait, and when it is over.
     delays: BTreeMap<String, (f64, f64)>,
     demand: cycle::Demand,
+    /// The master was asked to remove the framework.
+    leaving: bool,
     outcomes: VecDeque<OfferOutcome>,
     /// Why a step has not been launched, by step id.
     waiting: BTreeMap<String, Vec<String>>,
@@ -121,6 +126,8 @@ impl Scheduler {
             }
             // The launches in it may or may not have reached the agent: the master is asked what became of them.
             Event::CallFailed(CallType::Accept) => self.reconciling.restart(now, &self.tasks),
+            Event::CallFailed(CallType::Teardown) => self.leaving = false,
+            Event::TornDown => self.on_torn_down(),
             Event::CallFailed(_) | Event::Tick => {}
         }
         self.progress(now);
@@ -132,6 +139,7 @@ impl Scheduler {
         if self.connected {
             self.reconcile(now);
             self.repeat_kills(now);
+            self.advance_removal(now);
             self.cycle(now);
         }
         self.note_deployed(now);
@@ -366,7 +374,7 @@ impl Scheduler {
     /// Remembers that the first deployment is over, from when on the `update` plan applies.
     fn note_deployed(&mut self, now: f64) {
         let complete = self.plans.first().is_some_and(|p| self.plan_status(now, p) == Status::Complete);
-        if complete && !self.deploy_noted {
+        if complete && !self.deploy_noted && !self.config.uninstall {
             self.deploy_noted = true;
             self.write(path::LAST_COMPLETED.to_owned(), b"DEPLOY".to_vec());
         }

@@ -83,6 +83,7 @@ impl Scheduler {
             kills: BTreeMap::new(),
             delays: BTreeMap::new(),
             demand: cycle::Demand::default(),
+            leaving: false,
             outcomes: VecDeque::new(),
             waiting: BTreeMap::new(),
             ids: Ids::new(seed),
@@ -91,8 +92,16 @@ impl Scheduler {
         };
         scheduler.check_owner(stored)?;
         let deployed_before = text(stored, path::LAST_COMPLETED)?.as_deref() == Some("DEPLOY");
-        let errors = scheduler.update_config()?;
-        scheduler.build_plans(now, deployed_before, errors)?;
+        if scheduler.config.uninstall {
+            if scheduler.framework_id.is_some() {
+                scheduler.write(path::UNINSTALLING.to_owned(), b"true".to_vec());
+            }
+            let plan = scheduler.uninstall_plan();
+            scheduler.plans.push(plan);
+        } else {
+            let errors = scheduler.update_config()?;
+            scheduler.build_plans(now, deployed_before, errors)?;
+        }
         let effects = scheduler.take_effects();
         Ok((scheduler, effects))
     }
@@ -102,11 +111,13 @@ impl Scheduler {
         match text(stored, path::SERVICE_NAME)? {
             Some(found) if found != name => return Err(StartError::OtherService { found, expected: name }),
             Some(_) => {}
+            None if self.config.uninstall => {}
             None => self.write(path::SERVICE_NAME.to_owned(), name.into_bytes()),
         }
         match text(stored, path::SCHEMA_VERSION)? {
             Some(found) if found != SCHEMA_VERSION => return Err(StartError::OtherSchema { found }),
             Some(_) => {}
+            None if self.config.uninstall => {}
             None => self.write(path::SCHEMA_VERSION.to_owned(), SCHEMA_VERSION.into()),
         }
         if stored.contains_key(path::UNINSTALLING) && !self.config.uninstall {
@@ -191,6 +202,8 @@ impl Scheduler {
         }
         self.plans.push(deploy);
         self.plans.push(Plan::new(RECOVERY, Vec::new(), Order::Parallel));
+        let decommission = self.decommission_plan();
+        self.plans.extend(decommission);
         for other in self.service.plans.clone() {
             if other.name == "deploy" || other.name == "update" {
                 continue;

@@ -101,7 +101,10 @@ impl World {
 
     fn start(yaml: &str, stored: &Stored, seed: u8, now: f64) -> (Scheduler, Vec<Effect>) {
         let service = service(yaml);
-        let env = BTreeMap::from([("VIP_TLD".to_owned(), "l4lb.localhost".to_owned())]);
+        let mut env = BTreeMap::from([("VIP_TLD".to_owned(), "l4lb.localhost".to_owned())]);
+        if yaml.contains("# uninstall") {
+            env.insert("SDK_UNINSTALL".to_owned(), "true".to_owned());
+        }
         let config = Config::from_env(&env, &service.spec, 8080).unwrap();
         Scheduler::start(config, service, stored, [seed; 16], now).unwrap()
     }
@@ -136,7 +139,9 @@ impl World {
                             Some(value) => {
                                 self.stored.insert(write.path, value);
                             }
-                            None => self.stored.retain(|p, _| !p.starts_with(&write.path)),
+                            None => self.stored.retain(|p, _| {
+                                !write.path.is_empty() && !p.starts_with(&format!("{}/", write.path))
+                            }),
                         }
                     }
                 }
@@ -174,6 +179,7 @@ impl World {
                 let uuid = Some(call.acknowledge.unwrap().uuid);
                 self.unacknowledged.retain(|s| s.uuid != uuid);
             }
+            CallType::Teardown => self.events.push_back(Event::TornDown),
             CallType::Suppress => self.suppressed = true,
             CallType::Revive => self.suppressed = false,
             _ => {}
@@ -530,4 +536,41 @@ fn reservations_of_others_are_left_alone() {
     world.free.push(Resource::scalar("cpus", 1.0, "hello-role").reserved("hello-role", "p", labels));
     world.steps(3);
     assert!(world.free.iter().any(|r| r.resource_id() == Some("x")));
+}
+
+#[test]
+fn pods_that_are_no_longer_wanted_are_ended_given_back_and_forgotten() {
+    let yaml = SERVICE.replace("count: 2", "count: 2\n    allow-decommission: true");
+    let mut world = World::deployed(&yaml);
+    let before = world.resource_ids("web-1-server");
+    world.yaml = yaml.replace("count: 2", "count: 1");
+    world.restart();
+    world.steps(20);
+    assert_eq!(world.status("decommission"), Status::Complete);
+    assert!(!world.running.values().any(|t| t.name == "web-1-server"));
+    let given_back = world.offer().resources;
+    assert!(!given_back.iter().any(|r| r.resource_id().is_some_and(|id| before.iter().any(|b| b == id))));
+    assert!(!world.stored.keys().any(|p| p.contains("web-1-server")), "{:?}", world.stored.keys());
+    assert!(world.running.values().any(|t| t.name == "web-0-server"), "others stay");
+}
+
+#[test]
+fn after_an_uninstall_nothing_runs_and_nothing_is_reserved_or_stored() {
+    for crash_after in [usize::MAX, 1, 2, 3, 5, 8, 13] {
+        let mut world = World::deployed(SERVICE);
+        world.yaml = format!("{SERVICE}# uninstall\n");
+        world.restart();
+        world.effects_left = crash_after;
+        for _ in 0..20 {
+            if !world.step() {
+                world.restart();
+            }
+        }
+        assert_eq!(world.status("deploy"), Status::Complete);
+        assert!(world.running.is_empty());
+        assert!(world.free.iter().all(|r| r.reservations.is_empty() && r.disk.is_none()), "{:?}", world.free);
+        assert!(world.stored.is_empty(), "{:?}", world.stored.keys());
+        let (again, _) = World::start(&world.yaml, &world.stored, 99, world.now);
+        assert!(!again.needs_master(), "what is removed does not register again");
+    }
 }

@@ -55,7 +55,13 @@ impl Scheduler {
             let pod = self.service.spec.pod(&task.pod);
             pod.is_some_and(|p| task.index < p.count && p.task(&task.name).is_some())
         };
-        let unneeded = self.tasks.values().filter(|t| t.is_live() && !known(t));
+        // What is being taken down goes in its plan's order.
+        let leaving = |task: &Task| {
+            let instance = task.instance();
+            let mut steps = self.plans.iter().flat_map(crate::plan::Plan::steps);
+            steps.any(|s| matches!(&s.work, crate::plan::Work::Kill { task } if *task == instance))
+        };
+        let unneeded = self.tasks.values().filter(|t| t.is_live() && !known(t) && !leaving(t));
         for id in unneeded.map(|t| t.info.task_id.clone()).collect::<Vec<_>>() {
             self.kills.entry(id).or_insert(now);
         }
@@ -192,7 +198,8 @@ impl Scheduler {
 
     /// Gives up the reservations of a pod instance: it starts anew, anywhere.
     pub(super) fn give_up_pod(&mut self, pod: &crate::spec::PodType, index: u32) {
-        let of_pod = self.tasks.iter_mut().filter(|(_, t)| &t.pod == pod && t.index == index);
+        let kept = |t: &Task| &t.pod == pod && t.index == index && !t.notes.permanently_failed;
+        let of_pod = self.tasks.iter_mut().filter(|(_, t)| kept(t));
         let changed = of_pod.map(|(instance, task)| {
             task.notes.permanently_failed = true;
             instance.clone()
