@@ -8,6 +8,7 @@
 
 pub mod cluster;
 mod dcos_config;
+pub mod lint;
 pub mod plan;
 pub mod render;
 pub mod service_cli;
@@ -32,6 +33,7 @@ struct Cli {
 enum Command {
     /// Run a one-machine Mesos cluster in the foreground
     Cluster(cluster::Args),
+    Lint(lint::Args),
     /// Look at the plans of a running service and steer them
     Plan(plan::Args),
     Render(render::Args),
@@ -43,6 +45,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Cluster(args) => cluster::run(args),
+        Command::Lint(args) => lint::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Render(args) => render::run(args),
     };

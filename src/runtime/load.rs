@@ -4,11 +4,12 @@
 //! mend. Used by the scheduler program, `dagpkg lint` and whoever else starts from a file.
 
 use crate::spec::{self, Code, Context, Diagnostic, Service, Severity};
-use crate::template::{Missing, Profile, Template, TemplateError, service_context};
+use crate::template::{Missing, Place, Profile, Rendered, Template, TemplateError, service_context};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A service, and what its author should know.
@@ -31,12 +32,7 @@ pub struct Findings {
 impl Findings {
     /// All diagnostics with the lines that they are about; `styled` adds colours for a terminal.
     pub fn render(&self, styled: bool) -> String {
-        let show = |d: &Diagnostic| match d.code {
-            // it is about the template, not about the text that was rendered
-            Code::MissingValue => d.to_string(),
-            _ => d.render(&self.text, styled),
-        };
-        let rendered: Vec<_> = self.diagnostics.iter().map(show).collect();
+        let rendered: Vec<_> = self.diagnostics.iter().map(|d| d.render(&self.text, styled)).collect();
         rendered.join("\n\n")
     }
 
@@ -95,7 +91,10 @@ pub fn service(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, Lo
     };
 
     let missing = rendered.missing.iter().map(|missing| missing_value(&file, &text, missing));
-    let findings = Findings { diagnostics: missing.chain(found).collect(), text: rendered.text };
+    let origins = Origins { template: &template, text: &text, rendered: &rendered };
+    let mut diagnostics: Vec<_> = missing.chain(found.into_iter().map(|d| origins.of(d))).collect();
+    diagnostics.sort_by_key(|d| (d.code == Code::TooMany, d.span.start));
+    let findings = Findings { diagnostics, text };
     match service {
         Some(service) => Ok(Loaded { service, warnings: findings }),
         None => Err(LoadError::Invalid(findings)),
@@ -116,10 +115,7 @@ fn read(path: &Path) -> io::Result<String> {
 }
 
 fn missing_value(file: &str, text: &str, missing: &Missing) -> Diagnostic {
-    let line = text.split_inclusive('\n').take(missing.line - 1).map(str::len).sum::<usize>();
-    let column = text[line..].chars().take(missing.column - 1).map(char::len_utf8).sum::<usize>();
-    let start = line + column;
-    let end = text[start..].find("}}").map_or(start, |end| start + end + 2);
+    let start = offset_of(text, Place { line: missing.line, column: missing.column });
     Diagnostic {
         code: Code::MissingValue,
         severity: Severity::Warning,
@@ -127,12 +123,68 @@ fn missing_value(file: &str, text: &str, missing: &Missing) -> Diagnostic {
         file: file.to_owned(),
         line: missing.line,
         column: missing.column,
-        span: start..end,
+        span: start..end_of_tag(text, start).unwrap_or(start),
         expected: None,
         help: Some(format!("set the variable {} in the scheduler's environment", missing.name)),
         note: None,
         related: None,
     }
+}
+
+/// Leads from the rendered text back to the template.
+struct Origins<'a> {
+    template: &'a Template,
+    text: &'a str,
+    rendered: &'a Rendered,
+}
+
+impl Origins<'_> {
+    /// The diagnostic of the rendered text, as one of the template.
+    fn of(&self, mut diagnostic: Diagnostic) -> Diagnostic {
+        let rendered_line = line_at(&self.rendered.text, diagnostic.span.start);
+        let place = self.template.origin(self.rendered, diagnostic.span.start);
+        (diagnostic.line, diagnostic.column) = (place.line, place.column);
+        diagnostic.span = self.range(&diagnostic.span);
+        if rendered_line != line_at(self.text, diagnostic.span.start) {
+            diagnostic.note = Some(format!("rendered, the line is `{}`", rendered_line.trim()));
+        }
+        if let Some((span, _)) = &mut diagnostic.related {
+            *span = self.range(span);
+        }
+        diagnostic
+    }
+
+    fn range(&self, span: &Range<usize>) -> Range<usize> {
+        let offset = |at| offset_of(self.text, self.template.origin(self.rendered, at));
+        let start = offset(span.start);
+        if span.is_empty() {
+            return start..start;
+        }
+        let last = offset(span.end - 1);
+        let length = self.text[last..].chars().next().map_or(0, char::len_utf8);
+        start..end_of_tag(self.text, last).unwrap_or(last + length).max(start)
+    }
+}
+
+/// The byte at a place, on a boundary of characters.
+fn offset_of(text: &str, place: Place) -> usize {
+    let line = text.split_inclusive('\n').take(place.line - 1).map(str::len).sum::<usize>();
+    line + text[line..].chars().take(place.column - 1).map(char::len_utf8).sum::<usize>()
+}
+
+/// Where the tag that begins at `start` ends, if one does.
+fn end_of_tag(text: &str, start: usize) -> Option<usize> {
+    let tag = text.get(start..).filter(|tag| tag.starts_with("{{"))?;
+    let close = if tag.starts_with("{{{") { "}}}" } else { "}}" };
+    tag.find(close).map(|end| start + end + close.len())
+}
+
+/// The line that holds the byte at `at`, without its end.
+fn line_at(text: &str, at: usize) -> &str {
+    let at = text.floor_char_boundary(at);
+    let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
+    let end = text[at..].find('\n').map_or(text.len(), |end| at + end);
+    &text[start..end]
 }
 
 #[cfg(test)]
@@ -173,15 +225,16 @@ pods:
         GOOD.iter().map(|(k, v)| (*k, if *k == name { value } else { v }.to_owned())).collect()
     }
 
-    /// Code, line and column of each finding.
-    fn found(env: &[(&'static str, String)], with_template: bool) -> Vec<(Code, usize, usize)> {
+    /// Code, line, column and text under the caret of each finding.
+    fn found(env: &[(&'static str, String)], with_template: bool) -> Vec<(Code, usize, usize, String)> {
         let env: Vec<_> = env.iter().map(|(k, v)| (*k, v.as_str())).collect();
         let findings = match load(&env, with_template) {
             Ok(loaded) => loaded.warnings,
             Err(LoadError::Invalid(findings)) => findings,
             Err(other) => panic!("{other}"),
         };
-        findings.diagnostics.iter().map(|d| (d.code, d.line, d.column)).collect()
+        let seen = |d: &Diagnostic| (d.code, d.line, d.column, findings.text[d.span.clone()].to_owned());
+        findings.diagnostics.iter().map(seen).collect()
     }
 
     #[test]
@@ -195,17 +248,38 @@ pods:
     }
 
     #[test]
+    fn what_is_wrong_with_a_value_is_shown_at_the_tag_that_brings_it_in() {
+        let many = vec![(Code::ScalarType, 7, 12, "{{COUNT}}".to_owned())];
+        assert_eq!(found(&with("COUNT", "many"), true), many);
+        // a section that is rendered moves the lines of the rendered text, not those of the file
+        let mut env = with("COUNT", "many");
+        env.push(("EXTRA", "true".to_owned()));
+        assert_eq!(found(&env, true), many);
+        assert_eq!(found(&with("CPUS", "0"), true), [(Code::OutOfRange, 12, 15, "{{CPUS}}".to_owned())]);
+    }
+
+    #[test]
     fn what_is_wrong_with_the_text_itself_is_shown_there() {
-        let expected = [(Code::ConfigTemplate, 11, 28)];
+        let expected = [(Code::ConfigTemplate, 14, 28, "web.conf".to_owned())];
         assert_eq!(found(&with("", ""), false), expected);
+    }
+
+    #[test]
+    fn the_rendered_line_is_shown_when_it_is_not_what_the_file_says() {
+        let LoadError::Invalid(findings) = load(&[("COUNT", "x")], true).expect_err("no name") else {
+            panic!()
+        };
+        let text = findings.to_string();
+        assert!(text.contains("= note: rendered, the line is `count: x`"), "{text}");
     }
 
     #[test]
     fn a_name_without_a_value_is_a_warning_at_its_tag() {
         let mut env = with("", "");
         env.retain(|(name, _)| *name != "CMD");
-        let expected = (Code::MissingValue, 11, 15);
-        assert_eq!(found(&env, true).first(), Some(&expected));
+        let expected = (Code::MissingValue, 11, 15, "{{{CMD}}}".to_owned());
+        let found = found(&env, true);
+        assert!(found.contains(&expected), "{found:?}");
     }
 
     #[test]
