@@ -1,5 +1,6 @@
 //! `dagpkg up` as a child process, and what can be seen of it from outside: processes, sockets, files, HTTP.
 
+use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -197,13 +198,19 @@ impl Machine {
         format!("http://{host}:8080")
     }
 
-    /// Waits until Airflow says that all its parts are healthy.
-    pub async fn until_healthy(&self, limit: Duration) {
+    /// Waits until Airflow says that all its parts are healthy, by heartbeats that are younger than `since`: it also
+    /// calls a part healthy that died less than half a minute ago.
+    pub async fn until_healthy(&self, since: Timestamp, limit: Duration) {
         let url = format!("{}/api/v2/monitor/health", self.airflow());
+        let healthy = |health: &Value, part: &str| {
+            let beat = health[part][format!("latest_{part}_heartbeat")].as_str();
+            let beat = beat.and_then(|beat| beat.parse::<Timestamp>().ok());
+            health[part]["status"] == "healthy" && beat.is_some_and(|beat| beat > since)
+        };
         until("Airflow is healthy", limit, async || {
             let health = self.json(&url).await?;
-            let parts = ["metadatabase", "scheduler", "dag_processor", "triggerer"];
-            if parts.iter().all(|part| health[part]["status"] == "healthy") {
+            let parts = ["scheduler", "dag_processor", "triggerer"].iter().all(|part| healthy(&health, part));
+            if parts && health["metadatabase"]["status"] == "healthy" {
                 Ok(())
             } else {
                 Err(health.to_string())
