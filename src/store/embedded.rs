@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 const VALUES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("values");
 /// What the file is and in which format; keeps other redb files from being taken for state.
 const ABOUT: TableDefinition<'_, &str, &str> = TableDefinition::new("dagpkg-state");
+/// Pages that redb may keep in memory. State is read once, at the start; redb's own default is a gigabyte.
+const CACHE_BYTES: usize = 8 * 1024 * 1024;
 const FORMAT_KEY: &str = "format";
 const FORMAT: &str = "1";
 
@@ -42,7 +44,8 @@ impl EmbeddedStore {
             .open(&path)
             .map_err(|source| StoreError::Io { doing: "open", path: path.clone(), source })?;
         let failed = |error| opening_failed(error, folder, &path);
-        let mut database = Database::builder().create_file(file).map_err(failed)?;
+        let mut database =
+            Database::builder().set_cache_size(CACHE_BYTES).create_file(file).map_err(failed)?;
         // Reads every page (state is small): better to refuse now than to stumble over damage in the middle of work.
         // An unclean end was mended when the file was opened, so whatever is still wrong here was done to the file.
         if !database.check_integrity().map_err(failed)? {
