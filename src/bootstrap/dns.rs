@@ -135,29 +135,34 @@ fn ask_server(server: SocketAddr, name: &str) -> io::Result<BTreeSet<Ipv4Addr>> 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use hickory_proto::op::MessageType;
     use hickory_proto::rr::Record;
     use hickory_proto::rr::rdata::A;
 
-    /// A name server that answers as many questions: two addresses for `two.test.`, none for others.
-    fn serve(questions: usize) -> SocketAddr {
+    /// A name server that answers as many questions: two addresses for `two.test.`, none for others. `late.test.` has
+    /// one address, but only from the third question on.
+    pub fn serve(questions: usize) -> SocketAddr {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
         let address = socket.local_addr().expect("an address");
         std::thread::spawn(move || {
-            for _ in 0..questions {
+            for number in 1..=questions {
                 let mut buffer = [0; 512];
                 let (length, asker) = socket.recv_from(&mut buffer).expect("a question");
                 let mut message = Message::from_vec(&buffer[..length]).expect("a message");
                 message.metadata.message_type = MessageType::Response;
                 let name = message.queries[0].name().clone();
-                if name.to_string() == "two.test." {
-                    for last in [1, 2] {
-                        let data = RData::A(A(Ipv4Addr::new(10, 0, 0, last)));
-                        message.add_answer(Record::from_rdata(name.clone(), 1, data));
-                    }
-                } else {
+                let addresses: &[u8] = match name.to_string().as_str() {
+                    "two.test." => &[1, 2],
+                    "late.test." if number >= 3 => &[3],
+                    _ => &[],
+                };
+                for last in addresses {
+                    let data = RData::A(A(Ipv4Addr::new(10, 0, 0, *last)));
+                    message.add_answer(Record::from_rdata(name.clone(), 1, data));
+                }
+                if addresses.is_empty() {
                     message.metadata.response_code = ResponseCode::NXDomain;
                 }
                 socket.send_to(&message.to_vec().expect("bytes"), asker).expect("sent");

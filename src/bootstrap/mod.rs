@@ -71,7 +71,7 @@ pub enum Error {
         /// The name.
         name: String,
         /// How long was waited.
-        seconds: u64,
+        seconds: f64,
         /// What the last attempt said.
         why: String,
     },

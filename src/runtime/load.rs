@@ -91,8 +91,10 @@ pub fn service(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, Lo
     };
 
     let missing = rendered.missing.iter().map(|missing| missing_value(&file, &text, missing));
+    let escaped = escaped_values(&file, &text, &rendered.text, env);
     let origins = Origins { template: &template, text: &text, rendered: &rendered };
-    let mut diagnostics: Vec<_> = missing.chain(found.into_iter().map(|d| origins.of(d))).collect();
+    let mut diagnostics: Vec<_> =
+        missing.chain(escaped).chain(found.into_iter().map(|d| origins.of(d))).collect();
     diagnostics.sort_by_key(|d| (d.code == Code::TooMany, d.span.start));
     let findings = Findings { diagnostics, text };
     match service {
@@ -115,17 +117,52 @@ fn read(path: &Path) -> io::Result<String> {
 }
 
 fn missing_value(file: &str, text: &str, missing: &Missing) -> Diagnostic {
-    let start = offset_of(text, Place { line: missing.line, column: missing.column });
+    let Missing { name, line, column } = missing;
+    let start = offset_of(text, Place { line: *line, column: *column });
+    let message = format!("`{name}` has no value and is rendered as nothing");
+    let help = format!("set the variable {name} in the scheduler's environment");
+    warning(file, text, start, Code::MissingValue, message, help)
+}
+
+/// Two braces escape what has a meaning in HTML, and nothing in a service file is HTML.
+fn escaped_values(file: &str, text: &str, rendered: &str, env: &BTreeMap<String, String>) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (name, value) in
+        env.iter().filter(|(_, value)| value.contains(['&', '<', '>', '"', '\'', '=', '`', '\n']))
+    {
+        let tag = format!("{{{{{name}}}}}");
+        let Ok(shown) = Template::parse(&tag).and_then(|template| {
+            template.render(Profile::Service, &service_context([(name.as_str(), value.as_str())]))
+        }) else {
+            continue;
+        };
+        // a tag in a section that was not rendered does no harm
+        if shown.text == *value || !rendered.contains(&shown.text) {
+            continue;
+        }
+        for (start, _) in text.match_indices(&tag).filter(|(start, _)| !text[..*start].ends_with('{')) {
+            let message =
+                format!("the value of `{name}` is changed by escaping: special characters become `&…;`");
+            let help = format!("write {{{{{{{name}}}}}}}, with three braces, to have the value as it is");
+            found.push(warning(file, text, start, Code::EscapedValue, message, help));
+        }
+    }
+    found
+}
+
+/// A warning at a tag of the template.
+fn warning(file: &str, text: &str, start: usize, code: Code, message: String, help: String) -> Diagnostic {
+    let Place { line, column } = Place::of(text, start);
     Diagnostic {
-        code: Code::MissingValue,
+        code,
         severity: Severity::Warning,
-        message: format!("`{}` has no value and is rendered as nothing", missing.name),
+        message,
         file: file.to_owned(),
-        line: missing.line,
-        column: missing.column,
+        line,
+        column,
         span: start..end_of_tag(text, start).unwrap_or(start),
         expected: None,
-        help: Some(format!("set the variable {} in the scheduler's environment", missing.name)),
+        help: Some(help),
         note: None,
         related: None,
     }
@@ -141,12 +178,13 @@ struct Origins<'a> {
 impl Origins<'_> {
     /// The diagnostic of the rendered text, as one of the template.
     fn of(&self, mut diagnostic: Diagnostic) -> Diagnostic {
-        let rendered_line = line_at(&self.rendered.text, diagnostic.span.start);
+        let shown = self.rendered.text.get(diagnostic.span.clone()).unwrap_or_default().to_owned();
         let place = self.template.origin(self.rendered, diagnostic.span.start);
         (diagnostic.line, diagnostic.column) = (place.line, place.column);
         diagnostic.span = self.range(&diagnostic.span);
-        if rendered_line != line_at(self.text, diagnostic.span.start) {
-            diagnostic.note = Some(format!("rendered, the line is `{}`", rendered_line.trim()));
+        // only what it is about: the rest of the line may hold a secret
+        if !shown.is_empty() && !shown.contains('\n') && shown != self.text[diagnostic.span.clone()] {
+            diagnostic.note = Some(format!("rendered, this is `{shown}`"));
         }
         if let Some((span, _)) = &mut diagnostic.related {
             *span = self.range(span);
@@ -177,14 +215,6 @@ fn end_of_tag(text: &str, start: usize) -> Option<usize> {
     let tag = text.get(start..).filter(|tag| tag.starts_with("{{"))?;
     let close = if tag.starts_with("{{{") { "}}}" } else { "}}" };
     tag.find(close).map(|end| start + end + close.len())
-}
-
-/// The line that holds the byte at `at`, without its end.
-fn line_at(text: &str, at: usize) -> &str {
-    let at = text.floor_char_boundary(at);
-    let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
-    let end = text[at..].find('\n').map_or(text.len(), |end| at + end);
-    &text[start..end]
 }
 
 #[cfg(test)]
@@ -265,12 +295,12 @@ pods:
     }
 
     #[test]
-    fn the_rendered_line_is_shown_when_it_is_not_what_the_file_says() {
+    fn what_was_rendered_is_shown_when_it_is_not_what_the_file_says() {
         let LoadError::Invalid(findings) = load(&[("COUNT", "x")], true).expect_err("no name") else {
             panic!()
         };
         let text = findings.to_string();
-        assert!(text.contains("= note: rendered, the line is `count: x`"), "{text}");
+        assert!(text.contains("= note: rendered, this is `x`"), "{text}");
     }
 
     #[test]
@@ -280,6 +310,14 @@ pods:
         let expected = (Code::MissingValue, 11, 15, "{{{CMD}}}".to_owned());
         let found = found(&env, true);
         assert!(found.contains(&expected), "{found:?}");
+    }
+
+    #[test]
+    fn a_value_that_escaping_changes_is_a_warning_at_its_tag() {
+        let (env, name) = (with("NAME", "a=b"), "{{NAME}}".to_owned());
+        assert_eq!(found(&env, true), [(Code::EscapedValue, 1, 7, name)]);
+        // CMD has three braces
+        assert_eq!(found(&with("CMD", "a && b"), true), []);
     }
 
     #[test]

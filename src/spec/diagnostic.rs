@@ -76,6 +76,8 @@ codes! {
     LimitBelowRequest = "S023",
     /// A name in the template that no value was given for.
     MissingValue = "S024",
+    /// A value that is not what it was after it was rendered.
+    EscapedValue = "S025",
     /// More findings than are worth a look.
     TooMany = "S099",
 }

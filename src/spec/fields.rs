@@ -227,8 +227,14 @@ impl<'n, 'f> Fields<'n, 'f> {
         None
     }
 
-    /// Says that `key` is missing.
+    /// Says that `key` is missing, or has no value.
     pub fn missing(&self, key: &str) {
+        if let Some((at, _)) = self.entries.iter().find(|(k, _)| k.text == key) {
+            let message = format!("`{}` has no value", self.path_of(key));
+            self.findings
+                .add(self.findings.error(&at.span, Code::Missing, message).expected("a value for this key"));
+            return;
+        }
         let owner = if self.path.is_empty() { "the service".to_owned() } else { format!("`{}`", self.path) };
         let found = self.findings.error(&self.span, Code::Missing, format!("{owner} needs `{key}`"));
         self.findings.add(found.expected(format!("`{key}` in here")));

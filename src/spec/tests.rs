@@ -85,6 +85,7 @@ fn each_mistake_in_a_task_is_found_where_it_is() {
         ("env: {A: »[1]}", Code::Shape),
         ("env:\n  A: 1\n  »A: 2", Code::DuplicateKey),
         ("configs: {»c: {dest: d}}", Code::Missing),
+        ("configs: {c: {»template: , dest: d}}", Code::Missing),
         ("configs: {c: {template: »gone.conf, dest: d}}", Code::ConfigTemplate),
         ("configs: {c: {template: »empty.conf, dest: d}}", Code::ConfigTemplate),
         ("configs: {c: {template: there.conf, dest: »''}}", Code::Empty),
