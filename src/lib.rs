@@ -12,6 +12,7 @@ pub mod mesos;
 pub mod offer;
 pub mod package;
 pub mod plan;
+pub mod publish;
 pub mod runtime;
 pub mod sandbox;
 pub mod scheduler;

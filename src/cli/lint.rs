@@ -1,25 +1,33 @@
 //! `dagpkg lint`: says what is wrong with the files that a package author writes, before a cluster does.
 
+use crate::package::parameters::Parameters;
+use crate::package::{Finding, lint};
+use crate::publish::{files, local};
 use crate::runtime::load::{self, Findings, LoadError};
 use crate::spec::Severity;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Check the files of a service.
+/// Check the files of a package and of its service: every mistake with its place, and how to mend it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Each finding begins with FILE:LINE:COLUMN and a code that stays the same over releases.
+Each finding names FILE:LINE:COLUMN; those of service files have a code that stays the same over releases.
 Exit codes: 0 no errors (there may be warnings), 1 errors.
 
-Example:
+Examples:
+  dagpkg lint --universe universe
   dagpkg lint --svc svc.yml --env FRAMEWORK_NAME=weather --env STATION_COUNT=3")]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
 pub struct Args {
+    /// A folder with package.json, config.json, marathon.json.mustache and resource.json.
+    #[arg(long, value_name = "DIR", group = "what")]
+    universe: Option<PathBuf>,
     /// The service file; its config templates are looked for beside it.
-    #[arg(long, value_name = "FILE")]
-    svc: PathBuf,
+    #[arg(long, value_name = "FILE", group = "what")]
+    svc: Option<PathBuf>,
     /// A variable of the scheduler's environment, which the service file is rendered with.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable, requires = "svc")]
     env: Vec<(String, String)>,
 }
 
@@ -32,7 +40,13 @@ fn variable(text: &str) -> Result<(String, String), String> {
 
 /// Runs `dagpkg lint`.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let good = service(&args.svc, &args.env.into_iter().collect())?;
+    let mut good = true;
+    if let Some(folder) = &args.universe {
+        good &= universe(folder)?;
+    }
+    if let Some(file) = &args.svc {
+        good &= service(file, &args.env.into_iter().collect())?;
+    }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -57,4 +71,32 @@ fn summary(findings: &Findings) -> String {
     };
     let counts: Vec<_> = [Severity::Error, Severity::Warning].into_iter().filter_map(count).collect();
     if counts.is_empty() { "no findings".to_owned() } else { counts.join(", ") }
+}
+
+/// Says what is wrong with a package's files; true when nothing is.
+fn universe(folder: &Path) -> anyhow::Result<bool> {
+    let findings = universe_findings(folder);
+    for finding in &findings {
+        super::complain(finding);
+    }
+    let count = match findings.len() {
+        0 => "no findings".to_owned(),
+        1 => "1 error".to_owned(),
+        count => format!("{count} errors"),
+    };
+    super::print(&format!("{}: {count}\n", folder.display()))?;
+    Ok(findings.is_empty())
+}
+
+fn universe_findings(folder: &Path) -> Vec<Finding> {
+    let sources = match files::read(folder) {
+        Ok(sources) => sources,
+        Err(finding) => return vec![finding],
+    };
+    let parameters =
+        Parameters::for_checks(&local::package_name(&sources)).with_environment(super::text_environment());
+    match sources.substitute(&parameters) {
+        Ok(sources) => lint::universe(&sources),
+        Err(findings) => findings,
+    }
 }

@@ -6,11 +6,13 @@
 //! Results go to stdout, messages and errors to stderr; colour only on terminals.
 //! Exit codes: 0 done, 1 refused or failed (one `error: …` line on stderr says why), 2 wrong usage.
 
+pub mod build;
 pub mod cluster;
 mod dcos_config;
 pub mod lint;
 pub mod plan;
 pub mod render;
+pub mod serve;
 pub mod service_cli;
 pub mod service_client;
 pub mod tree;
@@ -31,12 +33,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Build(build::Args),
     /// Run a one-machine Mesos cluster in the foreground
     Cluster(cluster::Args),
     Lint(lint::Args),
     /// Look at the plans of a running service and steer them
     Plan(plan::Args),
     Render(render::Args),
+    Serve(serve::Args),
 }
 
 /// Runs the program with this process's arguments.
@@ -44,10 +48,12 @@ pub fn main() -> ExitCode {
     start_log(LevelFilter::WARN);
     let cli = Cli::parse();
     let outcome = match cli.command {
+        Command::Build(args) => build::run(args),
         Command::Cluster(args) => cluster::run(args),
         Command::Lint(args) => lint::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Render(args) => render::run(args),
+        Command::Serve(args) => serve::run(args),
     };
     outcome.unwrap_or_else(|error| {
         complain(&error);
@@ -67,9 +73,15 @@ fn start_log(level: LevelFilter) {
 }
 
 /// Prints an error with all its causes as one `error: …` message.
-fn complain(error: &anyhow::Error) {
+fn complain(error: &impl std::fmt::Display) {
     // nothing can be done about a stderr that is closed
     let _ = writeln!(anstream::stderr(), "\x1b[1;31merror:\x1b[0m {error:#}");
+}
+
+/// Prints a `warning: …` message.
+fn warn(message: &str) {
+    // nothing can be done about a stderr that is closed
+    let _ = writeln!(anstream::stderr(), "\x1b[1;33mwarning:\x1b[0m {message}");
 }
 
 /// Writes a result to stdout; a reader that went away (`dagpkg … | head`) is no error.
@@ -79,4 +91,12 @@ pub fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// This process's environment; variables that are not UTF-8 are left out.
+fn text_environment() -> Vec<(String, String)> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
 }

@@ -1,9 +1,14 @@
 //! `dagpkg render`: shows what DC/OS will make of a template.
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::package::marathon::RenderError;
+use crate::package::options::{self, Object, OptionsError, UserOptions};
+use crate::package::{self, Finding, Source, Sources};
+use crate::publish::files;
 use crate::template::{Profile, Template};
 
 /// Render a template as DC/OS does.
@@ -15,7 +20,30 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    Marathon(MarathonArgs),
     Template(TemplateArgs),
+}
+
+/// Render the Marathon app of a package with some options.
+///
+/// The options are merged over the defaults of config.json and validated, as on installation, but options that are still
+/// to be set are only warned of; the labels that the package service adds are not shown. A folder is rendered as it is: parameters of the build print nothing, so
+/// build the package and name its stub universe to see them.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  dagpkg render marathon --universe universe --set service.name=test
+  dagpkg render marathon --universe dist/stub-universe-demo.json --options mine.json")]
+struct MarathonArgs {
+    /// A folder with package.json and so on, or a stub universe that `dagpkg build` wrote.
+    #[arg(long, value_name = "DIR_OR_FILE", default_value = "universe")]
+    universe: PathBuf,
+    /// A JSON file of options; of several the later goes over the earlier.
+    #[arg(long, value_name = "FILE")]
+    options: Vec<PathBuf>,
+    /// One option, over all files; the value is JSON, or else text.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    set: Vec<String>,
 }
 
 /// Render any Mustache template with values from a JSON file.
@@ -47,9 +75,77 @@ enum ProfileName {
 /// Runs `dagpkg render`.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.what {
+        What::Marathon(args) => marathon(&args)?,
         What::Template(args) => template(&args)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn marathon(args: &MarathonArgs) -> anyhow::Result<()> {
+    let mut user = UserOptions::default();
+    for path in &args.options {
+        user.add_file(source(path)?).map_err(|finding| anyhow!("{finding}"))?;
+    }
+    for setting in &args.set {
+        user.add_setting(setting).map_err(|finding| anyhow!("{finding}"))?;
+    }
+    let sources = if args.universe.is_dir() {
+        files::read(&args.universe)
+    } else {
+        Sources::from_stub_universe(&source(&args.universe)?)
+    }
+    .map_err(|finding| anyhow!("{finding}"))?;
+    let app = app(&sources, &user).map_err(|findings| {
+        let findings: Vec<_> = findings.iter().map(Finding::to_string).collect();
+        anyhow!("{}", findings.join("\n"))
+    })?;
+    super::print(&format!("{:#}\n", Value::Object(app)))
+}
+
+fn app(sources: &Sources, user: &UserOptions) -> Result<Object, Vec<Finding>> {
+    let Some(marathon) = &sources.marathon else {
+        return Err(vec![sources.package.at(0, RenderError::NoTemplate.to_string())]);
+    };
+    let config = sources.config.as_ref().map(Source::json).transpose().map_err(|finding| vec![finding])?;
+    let resource =
+        sources.resource.as_ref().map(Source::json).transpose().map_err(|finding| vec![finding])?;
+    let merged = merged(sources, config.as_ref(), user)?;
+    Template::parse(&marathon.text)
+        .map_err(RenderError::from)
+        .and_then(|template| package::marathon::render(&template, &merged, resource.as_ref()))
+        .map(|(app, _)| app)
+        .map_err(|error| vec![error.finding(marathon)])
+}
+
+/// Defaults with the user's options on top. What the user gave must be allowed; what is still to be given before the
+/// package can be installed is no reason not to show the app, only for a warning.
+fn merged(sources: &Sources, config: Option<&Value>, user: &UserOptions) -> Result<Object, Vec<Finding>> {
+    match (options::resolve(config, &user.merged()), &sources.config) {
+        (Ok(merged), _) => Ok(merged),
+        (Err(OptionsError::Invalid(violations)), Some(source)) => {
+            let (wrong, unset) = user.place(&violations, source);
+            if !wrong.is_empty() {
+                return Err(wrong);
+            }
+            for finding in unset {
+                super::warn(&finding.to_string());
+            }
+            let mut merged = config.map(options::defaults).unwrap_or_default();
+            options::merge(&mut merged, &user.merged());
+            Ok(merged)
+        }
+        (Err(error), source) => {
+            Err(vec![source.as_ref().unwrap_or(&sources.package).at(0, error.to_string())])
+        }
+    }
+}
+
+fn source(path: &Path) -> anyhow::Result<Source> {
+    match files::read_source(path) {
+        Ok(Some(source)) => Ok(source),
+        Ok(None) => Err(anyhow!("{}: there is no such file", path.display())),
+        Err(finding) => Err(anyhow!("{finding}")),
+    }
 }
 
 fn template(args: &TemplateArgs) -> anyhow::Result<()> {
@@ -59,15 +155,10 @@ fn template(args: &TemplateArgs) -> anyhow::Result<()> {
         ProfileName::Service => Profile::Service,
         ProfileName::Config => Profile::Config,
     };
-    let text = read(&args.file)?;
-    let values = serde_json::from_str(&read(&args.values)?)
-        .map_err(|error| anyhow!("{}:{}:{}: {error}", args.values.display(), error.line(), error.column()))?;
+    let text = source(&args.file)?.text;
+    let values = source(&args.values)?.json().map_err(|finding| anyhow!("{finding}"))?;
     let rendered = Template::parse(&text)
         .and_then(|template| template.render(profile, &values))
         .map_err(|error| anyhow!("{}:{error}", args.file.display()))?;
     super::print(&rendered.text)
-}
-
-fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }

@@ -1,6 +1,7 @@
 //! The Marathon app that a package becomes when it is installed with some options.
 
 use super::options::{self, Object, OptionsError};
+use super::{Finding, Source};
 use crate::template::{Place, Profile, Rendered, Template, TemplateError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -47,6 +48,25 @@ pub enum RenderError {
         /// What it is.
         value: String,
     },
+}
+
+impl RenderError {
+    /// The error as a finding in the template's file.
+    pub fn finding(&self, template: &Source) -> Finding {
+        let (place, message, help) = match self {
+            Self::Template(error) => {
+                let place = Place { line: error.line, column: error.column };
+                (Some(place), error.message.clone(), Some(error.help.clone()))
+            }
+            Self::NotJson { origin, message, line, text } => {
+                let message =
+                    format!("the rendered text is not JSON: {message}\n  rendered line {line}: {text}");
+                (Some(*origin), message, Some(NOT_JSON_HELP.to_owned()))
+            }
+            other => (None, other.to_string(), None),
+        };
+        Finding { file: template.file.clone(), place, message, help }
+    }
 }
 
 const NOT_JSON_HELP: &str = "an option that is missing or of another type than the template expects prints nothing, \

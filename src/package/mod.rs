@@ -5,7 +5,11 @@
 //! by `publish`, `sandbox` (the embedded package service) and `cli`.
 
 pub mod finding;
+pub mod lint;
 pub mod marathon;
 pub mod options;
+pub mod parameters;
+pub mod sources;
 
 pub use finding::{Finding, Source};
+pub use sources::Sources;

@@ -149,7 +149,11 @@ impl Violation {
 
 impl std::fmt::Display for Violation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = self.pointer.trim_start_matches('/').replace('/', ".");
+        let mut name = self.pointer.trim_start_matches('/').replace('/', ".");
+        if let Some(missing) = self.details.get("missing").and_then(|names| names[0].as_str()) {
+            name = if name.is_empty() { missing.to_owned() } else { format!("{name}.{missing}") };
+            return write!(f, "option `{name}` is required");
+        }
         let name = if name.is_empty() { "the options".to_owned() } else { format!("option `{name}`") };
         write!(f, "{name}: {} (rule `{}`)", self.message, self.keyword)
     }
@@ -221,28 +225,44 @@ impl UserOptions {
         merged
     }
 
-    /// Where a violation comes from: the last file or setting that holds the value, else the rule in config.json.
-    pub fn place(&self, violation: &Violation, config: &Source) -> Finding {
-        let message = violation.to_string();
+    /// Violations with their places: first those of what the user gave, then those of what must be given beside.
+    ///
+    /// A value that the user gave is placed where it was given last. Where the defaults break a rule, or something is
+    /// missing, the place is that of the rule in config.json.
+    pub fn place(&self, violations: &[Violation], config: &Source) -> (Vec<Finding>, Vec<Finding>) {
+        let (mut wrong, mut unset) = (Vec::new(), Vec::new());
+        for violation in violations {
+            match self.place_given(violation, config) {
+                Some(finding) => wrong.push(finding),
+                None => unset.push(
+                    config
+                        .at_pointer(&violation.rule, violation.to_string())
+                        .help("set the option: --set NAME=VALUE, or --options FILE"),
+                ),
+            }
+        }
+        (wrong, unset)
+    }
+
+    fn place_given(&self, violation: &Violation, config: &Source) -> Option<Finding> {
+        if violation.keyword == "required" {
+            return None;
+        }
         let unwanted = violation.details.get("unwanted").and_then(|names| names[0].as_str());
         let pointer = match unwanted {
             Some(name) => format!("{}/{}", violation.pointer, name.replace('~', "~0").replace('/', "~1")),
             None => violation.pointer.clone(),
         };
-        let origin = self.layers.iter().rev().find(|(_, options)| value_at(options, &pointer).is_some());
+        let (origin, _) =
+            self.layers.iter().rev().find(|(_, options)| value_at(options, &pointer).is_some())?;
+        let message = violation.to_string();
         let finding = match origin {
-            Some((Origin::File(source), _)) => source.at_pointer(&pointer, message),
-            Some((Origin::Setting(setting), _)) => {
-                Finding { file: setting.clone(), place: None, message, help: None }
-            }
-            None => {
-                let help = "set the option: --set NAME=VALUE, or --options FILE";
-                return config.at_pointer(&violation.rule, message).help(help);
-            }
+            Origin::File(source) => source.at_pointer(&pointer, message),
+            Origin::Setting(setting) => Finding { file: setting.clone(), place: None, message, help: None },
         };
         let Finding { file, place, .. } = config.at_pointer(&violation.rule, "");
         let place = place.map(|place| format!(":{place}")).unwrap_or_default();
-        finding.help(format!("the rule is at {file}{place}"))
+        Some(finding.help(format!("the rule is at {file}{place}")))
     }
 }
 
@@ -359,18 +379,22 @@ mod tests {
             else {
                 panic!("should be refused")
             };
-            found.iter().map(|violation| user.place(violation, &config).to_string()).collect::<Vec<_>>()
+            let (wrong, unset) = user.place(&found, &config);
+            let texts = |findings: Vec<Finding>| findings.iter().map(Finding::to_string).collect::<Vec<_>>();
+            (texts(wrong), texts(unset))
         };
-        let placed = place(&user);
-        assert!(placed[1].starts_with("a.json:2:3: option `service.count`: 0 is less than"), "{placed:?}");
-        assert!(placed[1].contains("the rule is at config.json:1:"), "{placed:?}");
-        assert!(placed[0].starts_with("config.json:1:") && placed[0].contains("\"needed\""), "{placed:?}");
+        let (wrong, unset) = place(&user);
+        assert!(wrong[0].starts_with("a.json:2:3: option `service.count`: 0 is less than"), "{wrong:?}");
+        assert!(wrong[0].contains("the rule is at config.json:1:"), "{wrong:?}");
+        assert_eq!((wrong.len(), unset.len()), (1, 1));
+        assert!(unset[0].starts_with("config.json:1:"), "{unset:?}");
+        assert!(unset[0].contains("option `needed` is required"), "{unset:?}");
 
         user.add_setting("service.count=-1").unwrap();
         user.add_setting("service.typo=x").unwrap();
-        let placed = place(&user);
-        assert!(placed[1].starts_with("--set service.count=-1: option `service.count`: -1"), "{placed:?}");
-        assert!(placed[2].starts_with("--set service.typo=x: "), "{placed:?}");
+        let (wrong, _) = place(&user);
+        assert!(wrong[0].starts_with("--set service.count=-1: option `service.count`: -1"), "{wrong:?}");
+        assert!(wrong[1].starts_with("--set service.typo=x: "), "{wrong:?}");
     }
 
     #[test]

@@ -1,0 +1,220 @@
+//! Checks of a package's files that need neither a build nor a cluster.
+//!
+//! The rules for package.json and resource.json are those of the public catalog, per packaging version; config.json must
+//! be a JSON Schema of draft 4; the template must parse, and where the defaults alone are allowed options, it must render
+//! to an app with them.
+
+use super::marathon;
+use super::options::{self, Object, OptionsError};
+use super::{Finding, Source, Sources};
+use crate::template::{Template, TemplateError};
+use serde_json::{Value, json};
+
+/// Everything that is wrong with a package. Parameters of the build must be replaced already.
+pub fn universe(sources: &Sources) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let package = parsed(&sources.package, &mut findings);
+    let version = package.as_ref().and_then(|package| package["packagingVersion"].as_str());
+    // without a valid version, which is reported, the newest rules help best
+    let version = match version {
+        Some("2.0") => 2,
+        Some("3.0") => 3,
+        Some("5.0") => 5,
+        _ => 4,
+    };
+    if let Some(package) = &package {
+        findings.extend(broken_rules(&sources.package, package, &package_rules(version)));
+    }
+    let mut resource = None;
+    if let Some(source) = &sources.resource {
+        resource = parsed(source, &mut findings);
+        if let Some(resource) = &resource {
+            findings.extend(broken_rules(source, resource, &resource_rules(version)));
+        }
+    }
+    let mut config = None;
+    if let Some(source) = &sources.config {
+        config = parsed(source, &mut findings);
+        if let Some(config) = &config {
+            findings.extend(config_findings(source, config));
+        }
+    }
+    if let Some(source) = &sources.marathon {
+        let sound = findings.is_empty();
+        match Template::parse(&source.text) {
+            Err(TemplateError { line, column, message, help }) => {
+                let place = Some(crate::template::Place { line, column });
+                findings.push(Finding { file: source.file.clone(), place, message, help: Some(help) });
+            }
+            Ok(template) if sound => {
+                findings.extend(app_finding(source, &template, config.as_ref(), resource.as_ref()));
+            }
+            Ok(_) => {}
+        }
+    }
+    findings
+}
+
+fn parsed(source: &Source, findings: &mut Vec<Finding>) -> Option<Value> {
+    match source.json() {
+        Ok(value) if value.is_object() => return Some(value),
+        Ok(_) => findings.push(source.at(0, "this must be a JSON object")),
+        Err(finding) => findings.push(finding),
+    }
+    None
+}
+
+fn broken_rules(source: &Source, value: &Value, rules: &Value) -> Vec<Finding> {
+    let violations = match options::violations(rules, value) {
+        Ok(violations) => violations,
+        Err(error) => return vec![source.at(0, error.to_string())],
+    };
+    let finding = |violation: &options::Violation| {
+        let name = violation.pointer.trim_start_matches('/').replace('/', ".");
+        let name = if name.is_empty() { String::new() } else { format!("`{name}`: ") };
+        source.at_pointer(&violation.pointer, format!("{name}{}", violation.message))
+    };
+    violations.iter().map(finding).collect()
+}
+
+fn config_findings(source: &Source, config: &Value) -> Vec<Finding> {
+    let broken: Vec<Finding> = jsonschema::draft4::meta::validator()
+        .iter_errors(config)
+        .map(|error| {
+            let pointer = error.instance_path().to_string();
+            source.at_pointer(&pointer, format!("`{pointer}`: {error}")).help("see JSON Schema, draft 4")
+        })
+        .collect();
+    if broken.is_empty()
+        && let Err(error) = jsonschema::draft4::new(config)
+    {
+        return vec![source.at_pointer(&error.instance_path().to_string(), error.to_string())];
+    }
+    broken
+}
+
+/// What goes wrong when the package is installed with default options; nothing if it needs options to be installed.
+fn app_finding(
+    source: &Source,
+    template: &Template,
+    config: Option<&Value>,
+    resource: Option<&Value>,
+) -> Option<Finding> {
+    match options::resolve(config, &Object::new()) {
+        Ok(defaults) => {
+            let rendered = marathon::render(template, &defaults, resource);
+            rendered.err().map(|error| error.finding(source))
+        }
+        Err(OptionsError::Invalid(_) | OptionsError::NotAllowed | OptionsError::Schema(_)) => None,
+    }
+}
+
+fn texts() -> Value {
+    json!({"type": "array", "items": {"type": "string"}})
+}
+
+/// The rules for package.json as a JSON Schema.
+fn package_rules(version: u8) -> Value {
+    let text = json!({"type": "string"});
+    let flag = json!({"type": "boolean"});
+    let mut properties = json!({
+        "packagingVersion": {"enum": ["2.0", "3.0", "4.0", "5.0"]},
+        "name": text, "version": text, "maintainer": text, "description": text,
+        "tags": {"type": "array", "items": {"type": "string", "pattern": r"^[^\s]+$"}},
+        "scm": text, "website": text, "framework": flag, "selected": flag,
+        "preInstallNotes": text, "postInstallNotes": text, "postUninstallNotes": text,
+        "licenses": {"type": "array", "items": {
+            "type": "object",
+            "properties": {"name": text, "url": {"type": "string", "pattern": "^https?://"}},
+            "required": ["name", "url"],
+            "additionalProperties": false,
+        }},
+    });
+    if version >= 3 {
+        properties["name"] = json!({"type": "string", "pattern": "^[a-z][a-z0-9-]*[a-z0-9]$"});
+        properties["version"] = json!({"type": "string", "pattern": "^[-a-zA-Z0-9.]+$"});
+        properties["minDcosReleaseVersion"] =
+            json!({"type": "string", "pattern": r"^(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*$"});
+        properties["hasKnownIssues"] = flag;
+        properties["lastUpdated"] = json!({"type": "number"});
+    }
+    if version >= 4 {
+        properties["upgradesFrom"] = texts();
+        properties["downgradesTo"] = texts();
+    }
+    if version >= 5 {
+        properties["manager"] = json!({
+            "type": "object",
+            "properties": {"packageName": text, "minPackageVersion": text},
+            "required": ["packageName"],
+            "additionalProperties": false,
+        });
+    }
+    json!({
+        "type": "object",
+        "properties": properties,
+        "required": ["packagingVersion", "name", "version", "maintainer", "description", "tags"],
+        "additionalProperties": false,
+    })
+}
+
+/// The rules for resource.json as a JSON Schema.
+fn resource_rules(version: u8) -> Value {
+    let named_texts = json!({"type": "object", "additionalProperties": {"type": "string"}});
+    let text = json!({"type": "string"});
+    let mut properties = json!({
+        "assets": {
+            "type": "object",
+            "properties": {
+                "uris": named_texts,
+                "container": {
+                    "type": "object",
+                    "properties": {"docker": named_texts},
+                    "additionalProperties": false,
+                },
+            },
+            "additionalProperties": false,
+        },
+        "images": {
+            "type": "object",
+            "properties": {
+                "icon-small": text, "icon-medium": text, "icon-large": text, "screenshots": texts(),
+            },
+            "additionalProperties": false,
+        },
+    });
+    if version >= 3 {
+        let platform = json!({
+            "type": "object",
+            "properties": {"x86-64": {
+                "type": "object",
+                "properties": {
+                    "kind": {"enum": ["executable", "zip"]},
+                    "url": {"type": "string", "pattern": "^https?://"},
+                    "contentHash": {"type": "array", "minItems": 1, "items": {
+                        "type": "object",
+                        "properties": {"algo": {"enum": ["sha256"]}, "value": text},
+                        "required": ["algo", "value"],
+                        "additionalProperties": false,
+                    }},
+                },
+                "required": ["kind", "url", "contentHash"],
+                "additionalProperties": false,
+            }},
+            "required": ["x86-64"],
+            "additionalProperties": false,
+        });
+        properties["cli"] = json!({
+            "type": "object",
+            "properties": {"binaries": {
+                "type": "object",
+                "properties": {"linux": platform, "darwin": platform, "windows": platform},
+                "minProperties": 1,
+                "additionalProperties": false,
+            }},
+            "required": ["binaries"],
+            "additionalProperties": false,
+        });
+    }
+    json!({"type": "object", "properties": properties, "additionalProperties": false})
+}
