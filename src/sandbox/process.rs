@@ -363,9 +363,10 @@ async fn supervise(
                 }
             }
             () = tokio::time::sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)), if deadline.is_some() => {
-                let found = kill_leftovers(&identity);
-                tracing::debug!(pid = identity.pid, found, "killed after the grace period");
-                // not `None`: a process in an uninterruptible call needs a moment to go
+                for pid in members(&identity).into_iter().filter_map(Pid::from_raw) {
+                    let _ = kill_process(pid, Signal::KILL);
+                }
+                // again and again: a process in an uninterruptible call needs a moment to go
                 deadline = Some(tokio::time::Instant::now() + Duration::from_secs(1));
             }
         }
@@ -392,7 +393,8 @@ fn signal_group(identity: &Identity, signal: Signal) {
     }
 }
 
-/// Kills with SIGKILL everything that belongs to a command, and says how many processes that were. Safe to call for a
+/// Kills with SIGKILL everything that belongs to a command, waits for its end (blocking), and says how many processes
+/// that were. Safe to call for a
 /// command of an earlier run of the cluster: a process that only has the same pid is left alone.
 pub fn kill_leftovers(identity: &Identity) -> usize {
     let mut killed = HashSet::new();
@@ -407,7 +409,20 @@ pub fn kill_leftovers(identity: &Identity) -> usize {
             let _ = kill_process(pid, Signal::KILL);
         }
     }
+    wait_gone(&killed);
     killed.len()
+}
+
+/// Waits until killed processes have given back their ports and files, but not for ever: one that is stuck in the kernel
+/// cannot be helped.
+fn wait_gone(killed: &HashSet<i32>) {
+    for _ in 0..500 {
+        if killed.iter().all(|pid| stat(*pid).is_none_or(|s| s.zombie)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    tracing::warn!(?killed, "some processes did not end after SIGKILL");
 }
 
 /// One line of `/proc/PID/stat`, as far as it is used here.

@@ -4,7 +4,7 @@ use super::volumes::{self, VolumeError};
 use crate::sandbox::fetch::{FetchError, fetch};
 use crate::sandbox::files::write_atomically;
 use crate::sandbox::process::{self, Identity, Launch, Process, ProcessError, kill_leftovers, make_sandbox};
-use crate::wire::{ExecutorInfo, TaskInfo, Uri};
+use crate::wire::{CommandInfo, ExecutorInfo, TaskInfo};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
@@ -32,7 +32,7 @@ pub(super) struct Job {
     pub agent_dir: PathBuf,
     pub executor_sandbox: PathBuf,
     pub executor: Arc<ExecutorInfo>,
-    pub executor_fetched: Arc<OnceCell<()>>,
+    pub executor_prepared: Arc<OnceCell<Option<PathBuf>>>,
     pub sandbox: PathBuf,
     pub task: Arc<TaskInfo>,
     pub user: String,
@@ -52,33 +52,34 @@ impl Job {
 
     /// Gives the directory that stands for `/tmp`, when the container has one.
     async fn prepare(&self) -> Result<Option<PathBuf>, LaunchError> {
-        let own = self.task.command.as_ref().and_then(|c| c.user.as_deref());
-        let user = Some(own.unwrap_or(&self.user));
-        make_sandbox(&self.executor_sandbox, Some(&self.user)).map_err(LaunchError::Sandbox)?;
-        let uris = |uris: &[Uri]| uris.to_vec();
-        let executor_uris = self.executor.command.as_ref().map(|c| uris(&c.uris)).unwrap_or_default();
-        let fetch_executor = || self.fetch(executor_uris, &self.executor_sandbox);
-        self.executor_fetched.get_or_try_init(fetch_executor).await?;
-        make_sandbox(&self.sandbox, user).map_err(LaunchError::Sandbox)?;
-        let executor = self.executor.container.as_ref();
-        let tmp = volumes::link_container(executor, &self.executor_sandbox, &self.executor_sandbox)?;
-        for resources in [&self.executor.resources, &self.task.resources] {
-            volumes::link_persistent(&self.agent_dir, resources, &self.executor_sandbox)?;
-        }
+        let tmp = self.executor_prepared.get_or_try_init(|| self.prepare_executor()).await?.clone();
         if self.sandbox != self.executor_sandbox {
-            volumes::link_persistent(&self.agent_dir, &self.task.resources, &self.sandbox)?;
+            let own = self.task.command.as_ref().and_then(|c| c.user.as_deref());
+            make_sandbox(&self.sandbox, Some(own.unwrap_or(&self.user))).map_err(LaunchError::Sandbox)?;
             link_task(&self.executor_sandbox, &self.task.task_id.value, &self.sandbox);
+            volumes::link_persistent(&self.agent_dir, &self.task.resources, &self.sandbox)?;
         }
+        // also here: Mesos gives all resources of a group to its executor
+        volumes::link_persistent(&self.agent_dir, &self.task.resources, &self.executor_sandbox)?;
         let container = self.task.container.as_ref();
-        let tmp = volumes::link_container(container, &self.sandbox, &self.executor_sandbox)?.or(tmp);
-        let task_uris = self.task.command.as_ref().map(|c| uris(&c.uris)).unwrap_or_default();
-        self.fetch(task_uris, &self.sandbox).await?;
+        let own = volumes::link_container(container, &self.sandbox, &self.executor_sandbox)?;
+        self.fetch(self.task.command.as_ref(), &self.sandbox).await?;
+        Ok(own.or(tmp))
+    }
+
+    /// The same for the executor.
+    async fn prepare_executor(&self) -> Result<Option<PathBuf>, LaunchError> {
+        let sandbox = &self.executor_sandbox;
+        make_sandbox(sandbox, Some(&self.user)).map_err(LaunchError::Sandbox)?;
+        let tmp = volumes::link_container(self.executor.container.as_ref(), sandbox, sandbox)?;
+        volumes::link_persistent(&self.agent_dir, &self.executor.resources, sandbox)?;
+        self.fetch(self.executor.command.as_ref(), sandbox).await?;
         Ok(tmp)
     }
 
-    async fn fetch(&self, uris: Vec<Uri>, sandbox: &Path) -> Result<(), LaunchError> {
-        for uri in uris {
-            if let Err(error) = fetch(&self.client, &uri, sandbox).await {
+    async fn fetch(&self, command: Option<&CommandInfo>, sandbox: &Path) -> Result<(), LaunchError> {
+        for uri in command.iter().flat_map(|c| &c.uris) {
+            if let Err(error) = fetch(&self.client, uri, sandbox).await {
                 // where the author of a task looks first
                 let log = fs::OpenOptions::new().append(true).open(sandbox.join("stderr"));
                 let _ = log.and_then(|mut log| writeln!(log, "{error}"));

@@ -8,6 +8,7 @@
 
 mod checks;
 mod container;
+mod gc;
 mod volumes;
 
 pub use container::RunningFile;
@@ -55,6 +56,7 @@ pub struct Agent {
     id: AgentId,
     dir: PathBuf,
     running: Arc<RunningFile>,
+    ended: Arc<gc::Ended>,
     client: reqwest::Client,
     events: mpsc::UnboundedSender<ContainerEvent>,
     executors: BTreeMap<Key, Executor>,
@@ -71,8 +73,8 @@ struct Executor {
     silent: bool,
     groups: u32,
     tasks: BTreeMap<TaskId, Task>,
-    /// Whether the executor's own files have been fetched.
-    fetched: Arc<tokio::sync::OnceCell<()>>,
+    /// Done once, by the first task that starts; the directory that stands for `/tmp`.
+    prepared: Arc<tokio::sync::OnceCell<Option<PathBuf>>>,
 }
 
 #[derive(Debug)]
@@ -100,7 +102,8 @@ impl Agent {
         client: reqwest::Client,
         events: mpsc::UnboundedSender<ContainerEvent>,
     ) -> Self {
-        Self { id, dir, running: Arc::new(running), client, events, executors: BTreeMap::new() }
+        let ended = Arc::new(gc::Ended::of_earlier_run(&dir));
+        Self { id, dir, running: Arc::new(running), ended, client, events, executors: BTreeMap::new() }
     }
 
     /// Whether nothing runs.
@@ -210,7 +213,7 @@ impl Agent {
                 silent: false,
                 groups: 0,
                 tasks: BTreeMap::new(),
-                fetched: Arc::default(),
+                prepared: Arc::default(),
             }
         });
         executor.groups += 1;
@@ -230,7 +233,7 @@ impl Agent {
                 agent_dir: self.dir.clone(),
                 executor_sandbox: executor.sandbox.clone(),
                 executor: executor.info.clone(),
-                executor_fetched: executor.fetched.clone(),
+                executor_prepared: executor.prepared.clone(),
                 sandbox: sandbox.clone(),
                 task: info.clone(),
                 user: launch.user.clone(),
@@ -351,7 +354,10 @@ impl Agent {
             }
         }
         if self.executors.get(key).is_some_and(|e| e.tasks.is_empty()) {
-            self.executors.remove(key);
+            if let Some(executor) = self.executors.remove(key) {
+                let ended = self.ended.clone();
+                tokio::task::spawn_blocking(move || ended.add(executor.sandbox));
+            }
             reports.push(Report::ExecutorExited(key.0.clone(), key.1.clone()));
         }
     }
