@@ -325,4 +325,50 @@ pods:
         let error = service(Path::new("no/such/svc.yml"), &BTreeMap::new()).expect_err("no file");
         assert!(error.to_string().contains("no/such/svc.yml"), "{error}");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_file_makes_the_way_back_to_the_template_panic(
+            pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..40)
+        ) {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("svc.yml");
+            std::fs::write(&path, pieces.concat()).expect("written");
+            let env = [("A", "é\n- x"), ("B", "<=>"), ("C", "true")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+            match service(&path, &BTreeMap::from(env)) {
+                Ok(loaded) => drop(loaded.warnings.render(true)),
+                Err(error) => drop(error.to_string()),
+            }
+        }
+    }
+
+    const PIECES: &[&str] = &[
+        "name: ",
+        "{{A}}",
+        "{{{A}}}",
+        "{{B}}",
+        "{{{B}}}",
+        "{{GONE}}",
+        "{{#C}}",
+        "{{/C}}",
+        "{{^C}}",
+        "{{=<% %>=}}",
+        "<%A%>",
+        "\n",
+        "\r\n",
+        "pods:\n",
+        "  p:\n",
+        "    count: ",
+        "    tasks: ",
+        "é",
+        "💥",
+        "[",
+        "]",
+        "'",
+        "\"",
+        ": ",
+        "- ",
+        "{{",
+        "}}",
+    ];
 }
