@@ -6,7 +6,7 @@
 use dagpkg::store::{Change, EmbeddedStore, Store};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 const FOLDER: &str = "DAGPKG_TEST_CRASH_FOLDER";
@@ -33,6 +33,16 @@ fn child_that_writes_until_it_is_killed() {
     }
 }
 
+fn start_child(folder: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_that_writes_until_it_is_killed", "--nocapture"])
+        .env(FOLDER, folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
 fn stored(store: &EmbeddedStore, path: &str) -> u64 {
     store.get(path).unwrap().map_or(0, |bytes| String::from_utf8(bytes).unwrap().parse().unwrap())
 }
@@ -42,13 +52,7 @@ fn no_acknowledged_write_is_lost_and_none_is_half_done_when_the_process_is_kille
     let folder = tempfile::tempdir().unwrap();
     let mut acknowledged = 0;
     for turn in 0..KILLS {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_that_writes_until_it_is_killed", "--nocapture"])
-            .env(FOLDER, folder.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = start_child(folder.path());
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let number_in = |line: &str| line.split_once("acknowledged ")?.1.parse::<u64>().ok();
         let mut last =
@@ -69,5 +73,21 @@ fn no_acknowledged_write_is_lost_and_none_is_half_done_when_the_process_is_kille
         assert_eq!(stored(&store, "mirror"), counter, "turn {turn}: half a write");
         assert_eq!(store.children("log").unwrap(), [counter.to_string()], "turn {turn}: half a write");
         acknowledged = counter;
+    }
+}
+
+#[test]
+fn a_process_that_is_killed_while_it_begins_its_state_can_be_started_again() {
+    for turn in 0..KILLS {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = start_child(folder.path());
+        // From the first file on, another moment of the beginning each time.
+        while std::fs::read_dir(folder.path()).unwrap().next().is_none() {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        std::thread::sleep(Duration::from_micros(u64::from(turn) * 200));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        EmbeddedStore::open(folder.path()).unwrap_or_else(|error| panic!("turn {turn}: {error}"));
     }
 }

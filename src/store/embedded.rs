@@ -8,8 +8,9 @@
 
 use super::{Change, ChildNames, Store, StoreError, check_node, check_subtree, prefix_of};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Path to value.
@@ -29,20 +30,26 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens the state in a folder, or begins it. The folder is created with mode 0700 and the file with 0600: state
-    /// holds task environments.
+    /// Opens the state in a folder, or begins it. A folder that is missing is created with mode 0700, and the file has
+    /// 0600: state holds task environments.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         create_private_folder(folder)?;
         let path = folder.join("state.redb");
-        let fresh = !path.exists();
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|source| StoreError::Io { doing: "open", path: path.clone(), source })?;
+        let io = |doing| move |source| StoreError::Io { doing, path: folder.join("state.redb"), source };
+        if !path.try_exists().map_err(io("look for"))? {
+            begin(folder, &path)?;
+        }
+        let file = File::options().read(true).write(true).open(&path).map_err(io("open"))?;
+        if file.metadata().map_err(io("look at"))?.permissions().mode() & 0o077 != 0 {
+            // Perhaps restored from a backup by hand.
+            file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(io("close to others"))?;
+        }
+        let store = Self::over(file, folder, path)?;
+        store.check_format()?;
+        Ok(store)
+    }
+
+    fn over(file: File, folder: &Path, path: PathBuf) -> Result<Self, StoreError> {
         let failed = |error| opening_failed(error, folder, &path);
         let mut database =
             Database::builder().set_cache_size(CACHE_BYTES).create_file(file).map_err(failed)?;
@@ -51,13 +58,7 @@ impl EmbeddedStore {
         if !database.check_integrity().map_err(failed)? {
             return Err(StoreError::Damaged { path, reason: "its checksums do not match".to_owned() });
         }
-        let store = Self { file: path, database };
-        store.check_format()?;
-        if fresh {
-            // The file's name is durable only once the folder is.
-            sync_folder(folder)?;
-        }
-        Ok(store)
+        Ok(Self { file: path, database })
     }
 
     /// Marks a new file as ours, and refuses one that something else wrote.
@@ -182,14 +183,10 @@ fn opening_failed(error: DatabaseError, folder: &Path, path: &Path) -> StoreErro
             StoreError::Foreign { path, reason: format!("an older file format, version {version}") }
         }
         // How redb answers to a file that does not begin as its own do.
-        DatabaseError::Storage(StorageError::Io(source))
-            if source.kind() == std::io::ErrorKind::InvalidData =>
-        {
+        DatabaseError::Storage(StorageError::Io(source)) if source.kind() == io::ErrorKind::InvalidData => {
             StoreError::Foreign { path, reason: source.to_string() }
         }
-        DatabaseError::Storage(StorageError::Io(source))
-            if source.kind() == std::io::ErrorKind::UnexpectedEof =>
-        {
+        DatabaseError::Storage(StorageError::Io(source)) if source.kind() == io::ErrorKind::UnexpectedEof => {
             StoreError::Damaged { path, reason: "it ends too early".to_owned() }
         }
         DatabaseError::Storage(StorageError::Io(source)) => StoreError::Io { doing: "open", path, source },
@@ -198,15 +195,29 @@ fn opening_failed(error: DatabaseError, folder: &Path, path: &Path) -> StoreErro
     }
 }
 
-/// Creates a folder that only its owner can look into, and makes an existing one so.
-pub(super) fn create_private_folder(folder: &Path) -> Result<(), StoreError> {
-    let io = |doing| move |source| StoreError::Io { doing, path: folder.to_owned(), source };
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io("create"))?;
-    let mode = fs::metadata(folder).map_err(io("look at"))?.permissions().mode();
-    if mode & 0o077 != 0 {
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(io("close to others"))?;
+/// Makes an empty state under another name and then gives it its own: a file that a sudden end left half made would
+/// look like somebody else's. When another process is faster, its file stays.
+fn begin(folder: &Path, path: &Path) -> Result<(), StoreError> {
+    let io = |doing| move |source| StoreError::Io { doing, path: path.to_owned(), source };
+    // Temporary files have mode 0600.
+    let new = tempfile::Builder::new().prefix(".new-").tempfile_in(folder).map_err(io("create"))?;
+    let file = new.reopen().map_err(io("create"))?;
+    EmbeddedStore::over(file, folder, path.to_owned())?.check_format()?;
+    match new.persist_noclobber(path) {
+        Ok(_) => sync_folder(folder),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(io("create")(error.error)),
     }
-    Ok(())
+}
+
+/// Creates a folder that only its owner can look into. One that is there already is left as it is: it may be
+/// anybody's, `/tmp` for instance, and the files in it are closed to others themselves.
+pub(super) fn create_private_folder(folder: &Path) -> Result<(), StoreError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|source| StoreError::Io {
+        doing: "create",
+        path: folder.to_owned(),
+        source,
+    })
 }
 
 /// Makes the names in a folder durable.

@@ -163,15 +163,23 @@ fn state_is_there_after_reopening() {
 }
 
 #[test]
-fn only_the_owner_can_read_the_state() {
+fn only_the_owner_can_read_the_state_and_folders_of_others_stay_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
-    let place = folder.path().join("state");
-    std::fs::create_dir(&place).unwrap();
-    std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let _store = EmbeddedStore::open(&place).unwrap();
+    let set =
+        |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&place), 0o700);
+    set(folder.path(), 0o755);
+    let place = folder.path().join("a/b");
+    drop(EmbeddedStore::open(&place).unwrap());
+    for (path, expected) in [(folder.path(), 0o755), (&folder.path().join("a"), 0o700), (&place, 0o700)] {
+        assert_eq!(mode(path), expected, "{}", path.display());
+    }
     assert_eq!(mode(&file_in(&place)), 0o600);
+    set(&file_in(&place), 0o644);
+    drop(EmbeddedStore::open(&place).unwrap());
+    assert_eq!(mode(&file_in(&place)), 0o600);
+    let names: Vec<_> = std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["state.redb"], "something else was left behind");
 }
 
 #[test]
