@@ -1,10 +1,12 @@
 //! `dagpkg lint`: says what is wrong with the files that a package author writes, before a cluster does.
 
 use crate::package::parameters::Parameters;
-use crate::package::{Finding, lint};
+use crate::package::{Finding, Source, Sources, lint, marathon, options};
 use crate::publish::{files, local};
 use crate::runtime::load::{self, Findings, LoadError};
 use crate::spec::Severity;
+use crate::template::Template;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,14 +18,15 @@ Each finding names FILE:LINE:COLUMN; those of service files have a code that sta
 Exit codes: 0 no errors (there may be warnings), 1 errors.
 
 Examples:
-  dagpkg lint --universe universe
+  dagpkg lint --universe universe --svc svc/svc.yml
   dagpkg lint --svc svc.yml --env FRAMEWORK_NAME=weather --env STATION_COUNT=3")]
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
 pub struct Args {
     /// A folder with package.json, config.json, marathon.json.mustache and resource.json.
     #[arg(long, value_name = "DIR", group = "what")]
     universe: Option<PathBuf>,
-    /// The service file; its config templates are looked for beside it.
+    /// The service file; its config templates are looked for beside it. With --universe it is checked with the
+    /// environment that the package gives the scheduler by default.
     #[arg(long, value_name = "FILE", group = "what")]
     svc: Option<PathBuf>,
     /// A variable of the scheduler's environment, which the service file is rendered with.
@@ -41,11 +44,16 @@ fn variable(text: &str) -> Result<(String, String), String> {
 /// Runs `dagpkg lint`.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut good = true;
+    let mut env = BTreeMap::new();
     if let Some(folder) = &args.universe {
-        good &= universe(folder)?;
+        match universe(folder)? {
+            Some(sources) => env = environment(&sources),
+            None => good = false,
+        }
     }
     if let Some(file) = &args.svc {
-        good &= service(file, &args.env.into_iter().collect())?;
+        env.extend(args.env);
+        good &= service(file, &env)?;
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -73,9 +81,12 @@ fn summary(findings: &Findings) -> String {
     if counts.is_empty() { "no findings".to_owned() } else { counts.join(", ") }
 }
 
-/// Says what is wrong with a package's files; true when nothing is.
-fn universe(folder: &Path) -> anyhow::Result<bool> {
-    let findings = universe_findings(folder);
+/// Says what is wrong with a package's files; the files when nothing is.
+fn universe(folder: &Path) -> anyhow::Result<Option<Sources>> {
+    let (sources, findings) = match checked(folder) {
+        Ok(sources) => (Some(sources), Vec::new()),
+        Err(findings) => (None, findings),
+    };
     for finding in &findings {
         super::complain(finding);
     }
@@ -85,18 +96,26 @@ fn universe(folder: &Path) -> anyhow::Result<bool> {
         count => format!("{count} errors"),
     };
     super::print(&format!("{}: {count}\n", folder.display()))?;
-    Ok(findings.is_empty())
+    Ok(sources)
 }
 
-fn universe_findings(folder: &Path) -> Vec<Finding> {
-    let sources = match files::read(folder) {
-        Ok(sources) => sources,
-        Err(finding) => return vec![finding],
-    };
+fn checked(folder: &Path) -> Result<Sources, Vec<Finding>> {
+    let sources = files::read(folder).map_err(|finding| vec![finding])?;
     let parameters =
         Parameters::for_checks(&local::package_name(&sources)).with_environment(super::text_environment());
-    match sources.substitute(&parameters) {
-        Ok(sources) => lint::universe(&sources),
-        Err(findings) => findings,
-    }
+    let sources = sources.substitute(&parameters)?;
+    let findings = lint::universe(&sources);
+    if findings.is_empty() { Ok(sources) } else { Err(findings) }
+}
+
+/// The environment that the package's app gives the scheduler with default options; none if there is no such app.
+fn environment(sources: &Sources) -> BTreeMap<String, String> {
+    let json = |source: &Option<Source>| source.as_ref().and_then(|source| source.json().ok());
+    let defaults = json(&sources.config).map(|config| options::defaults(&config)).unwrap_or_default();
+    let template = sources.marathon.as_ref().and_then(|source| Template::parse(&source.text).ok());
+    let app = template
+        .and_then(|template| marathon::render(&template, &defaults, json(&sources.resource).as_ref()).ok());
+    let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+    let env = app.as_ref().and_then(|(app, _)| app.get("env")?.as_object());
+    env.into_iter().flatten().filter_map(text).collect()
 }
