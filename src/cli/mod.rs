@@ -9,13 +9,16 @@
 pub mod build;
 pub mod cluster;
 mod dcos_config;
+pub mod down;
 pub mod lint;
 pub mod plan;
+mod progress;
 pub mod render;
 pub mod serve;
 pub mod service_cli;
 pub mod service_client;
 pub mod tree;
+pub mod up;
 
 use clap::{Parser, Subcommand};
 use std::io::Write as _;
@@ -36,24 +39,31 @@ enum Command {
     Build(build::Args),
     /// Run a one-machine Mesos cluster in the foreground
     Cluster(cluster::Args),
+    Down(down::Args),
     Lint(lint::Args),
     /// Look at the plans of a running service and steer them
     Plan(plan::Args),
     Render(render::Args),
     Serve(serve::Args),
+    Up(up::Args),
 }
 
 /// Runs the program with this process's arguments.
 pub fn main() -> ExitCode {
-    start_log(LevelFilter::WARN);
     let cli = Cli::parse();
+    // `up` shows progress on the screen, and logs to a file
+    if !matches!(cli.command, Command::Up(_)) {
+        start_log(LevelFilter::WARN);
+    }
     let outcome = match cli.command {
         Command::Build(args) => build::run(args),
         Command::Cluster(args) => cluster::run(args),
+        Command::Down(args) => down::run(args),
         Command::Lint(args) => lint::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Render(args) => render::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Up(args) => up::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         complain(&error);

@@ -143,6 +143,23 @@ impl Cluster {
         Ok(Self { address, vips, inputs, driver, server, _lock: lock })
     }
 
+    /// Kills the tasks that a cluster in this directory left behind when it was killed itself, and says how many processes
+    /// that were.
+    pub fn kill_leftovers(dir: &Path) -> Result<usize, ClusterError> {
+        let dir = std::path::absolute(dir).map_err(|e| io_error(dir, e))?;
+        if !dir.exists() {
+            return Ok(0);
+        }
+        let _lock = lock(&dir)?;
+        let mut all = 0;
+        for agent in fs::read_dir(dir.join("agents")).into_iter().flatten().flatten() {
+            let running = agent::running_file(&agent.path());
+            let (_, killed) = RunningFile::clean_up(running.clone()).map_err(|e| io_error(&running, e))?;
+            all += killed;
+        }
+        Ok(all)
+    }
+
     /// The master's address, for instance `http://127.0.0.1:5050`.
     pub fn master_url(&self) -> String {
         format!("http://{}", self.address)

@@ -103,6 +103,13 @@ impl Stack {
         Ok(Self { mesos, marathon, cosmos, url: format!("http://{address}"), servers: [face, vips] })
     }
 
+    /// Kills what a cluster with this configuration left behind when it was killed itself, and says how many processes
+    /// that were. No cluster may run in these folders.
+    pub fn kill_leftovers(config: &StackConfig) -> Result<usize, StackError> {
+        let apps = marathon::kill_leftovers(&config.folder).map_err(MarathonError::from)?;
+        Ok(apps + Cluster::kill_leftovers(&config.mesos.dir)?)
+    }
+
     /// Root of the face, `http://127.0.0.1:5080`.
     pub fn url(&self) -> &str {
         &self.url

@@ -17,8 +17,7 @@ mod tests;
 pub use app::{App, Detail, Invalid, PortDefinition, canonical_id};
 pub use saved::SavedError;
 
-use crate::sandbox::ids;
-use crate::sandbox::process::kill_leftovers;
+use crate::sandbox::{ids, process};
 use serde_json::{Value, json};
 use state::{Deployment, Entry, Inner, Instance, Task};
 use std::collections::BTreeMap;
@@ -89,6 +88,15 @@ pub struct Endpoint {
 #[derive(Clone, Debug)]
 pub struct Marathon(Arc<Inner>);
 
+/// Kills the processes of apps that a Marathon in this folder left behind when it was killed itself, and says how many
+/// processes that were. No Marathon may run there.
+pub fn kill_leftovers(folder: &std::path::Path) -> Result<usize, SavedError> {
+    let apps = saved::load(&folder.join("apps.json"))?;
+    let identities =
+        apps.iter().flat_map(|app| &app.instances).filter_map(|instance| instance.identity.as_ref());
+    Ok(identities.map(process::kill_leftovers).sum())
+}
+
 impl Marathon {
     /// Opens the folder and starts the apps that are kept there. Processes that an earlier run of the cluster left
     /// behind are killed first. Must be called inside a tokio runtime.
@@ -96,6 +104,10 @@ impl Marathon {
         let folder = config.folder;
         let io_error = |source| SavedError::Io { path: folder.clone(), source };
         std::fs::create_dir_all(&folder).map_err(io_error)?;
+        let killed = kill_leftovers(&folder)?;
+        if killed > 0 {
+            tracing::info!(killed, "killed processes of an earlier run");
+        }
         let kept = saved::load(&folder.join("apps.json"))?;
         let marathon = Self(Arc::new(Inner {
             folder,
@@ -107,12 +119,6 @@ impl Marathon {
         // all of them are read before the first one is started
         let apps = kept.iter().map(|old| App::parse(&old.definition, None)).collect::<Result<Vec<_>, _>>()?;
         for (old, app) in kept.into_iter().zip(apps) {
-            for identity in old.instances.iter().filter_map(|i| i.identity.as_ref()) {
-                let killed = kill_leftovers(identity);
-                if killed > 0 {
-                    tracing::info!(app = app.id, killed, "killed processes of an earlier run");
-                }
-            }
             let instances = old.instances.into_iter();
             let instances = instances.map(|i| Instance { ports: i.ports, ..Instance::default() }).collect();
             let mut state = marathon.0.lock();

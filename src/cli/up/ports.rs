@@ -1,0 +1,97 @@
+//! The ports that `up` chooses: the same ones each time as long as they are free, because addresses with them are kept
+//! in the state of services.
+
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+
+/// How many numbers are tried from the default on.
+const TRIES: u16 = 100;
+
+/// Ports at 127.0.0.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ports {
+    /// The DC/OS face.
+    pub face: u16,
+    /// The Mesos master.
+    pub master: u16,
+    /// The served package repository.
+    pub repository: u16,
+}
+
+impl Default for Ports {
+    /// Mesos' own port, and two beside it.
+    fn default() -> Self {
+        Self { face: 5080, master: 5050, repository: 5081 }
+    }
+}
+
+/// The ports for this run: those of the last one in this run folder where they are free, others where they are taken.
+/// `face` was asked for by the user and is taken as it is or not at all.
+pub fn choose(run: &Path, face: Option<u16>) -> anyhow::Result<Ports> {
+    let path = run.join("ports.json");
+    let last: Ports =
+        std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let mut used = Vec::new();
+    let face = match face {
+        Some(port) if is_free(port) => port,
+        Some(port) => bail!(
+            "port {port} at 127.0.0.1 is taken by another program; choose one with --port, or leave it out to have one \
+             chosen"
+        ),
+        None => free_port(last.face, &used)?,
+    };
+    used.push(face);
+    let master = free_port(last.master, &used)?;
+    used.push(master);
+    let repository = free_port(last.repository, &used)?;
+    let ports = Ports { face, master, repository };
+    let text = serde_json::to_string(&ports)?;
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(ports)
+}
+
+fn free_port(first: u16, used: &[u16]) -> anyhow::Result<u16> {
+    let mut candidates = (0..TRIES).map(|n| first.saturating_add(n));
+    let found = candidates.find(|port| !used.contains(port) && is_free(*port));
+    found.with_context(|| format!("no port from {first} to {} is free", first.saturating_add(TRIES - 1)))
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_stay_the_same_until_they_are_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = choose(dir.path(), None).unwrap();
+        let mut all = [first.face, first.master, first.repository];
+        all.sort_unstable();
+        assert!(all.windows(2).all(|w| w[0] != w[1]), "{all:?}");
+        // other programs of this machine may take and free ports meanwhile, so only ours is asked about
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let kept = Ports { master: port, ..first };
+        std::fs::write(dir.path().join("ports.json"), serde_json::to_string(&kept).unwrap()).unwrap();
+        assert_ne!(choose(dir.path(), None).unwrap().master, port);
+        drop(taken);
+        std::fs::write(dir.path().join("ports.json"), serde_json::to_string(&kept).unwrap()).unwrap();
+        assert_eq!(choose(dir.path(), None).unwrap().master, port);
+    }
+
+    #[test]
+    fn a_port_that_was_asked_for_is_never_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let error = choose(dir.path(), Some(port)).unwrap_err().to_string();
+        assert!(error.contains(&port.to_string()) && error.contains("--port"), "{error}");
+        drop(taken);
+        assert_eq!(choose(dir.path(), Some(port)).unwrap().face, port);
+    }
+}
