@@ -128,6 +128,13 @@ async fn stopping_the_cluster_ends_tasks_gently_first_and_leaves_none() {
     }
 }
 
+fn filed_secret_task(id: &str) -> Value {
+    let mut task = task(id, "true");
+    task["container"] = json!({"type": "MESOS", "volumes": [{"mode": "RO", "container_path": "etc/password", "source":
+        {"type": "SECRET", "secret": {"type": "VALUE", "value": {"data": "b3Blbi1zZXNhbWU="}}}}]});
+    task
+}
+
 #[tokio::test]
 async fn secrets_reach_the_task_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
@@ -149,6 +156,19 @@ async fn secrets_reach_the_task_and_nothing_else() {
     assert_eq!(read(&out).trim(), "open-sesame");
     let state = framework.get("/state").await;
     assert!(state.contains("\"t\""), "the task is shown: {state}");
+    // files with secrets are there for their task only
+    let state_dir = dir.path().join("agents/0/secrets");
+    let mut filed = filed_secret_task("filed");
+    let found = dir.path().join("found");
+    let command = format!("grep -c open-sesame etc/password > {}; sleep 600", found.display());
+    filed["command"]["value"] = json!(command);
+    framework.accept(json!([group("f", &[filed])])).await;
+    assert_eq!(number_in(&found).await, 1);
+    assert_eq!(std::fs::read_dir(&state_dir).unwrap().count(), 1);
+    framework.call("KILL", json!({"task_id": {"value": "filed"}})).await;
+    framework.state("filed", "TASK_KILLED").await;
+    framework.event("FAILURE").await;
+    assert_eq!(std::fs::read_dir(&state_dir).unwrap().count(), 0);
     let files = [dir.path().join("master.json"), dir.path().join("agents/0/running.json")];
     for text in files.iter().map(|f| read(f)).chain([state]) {
         assert!(!text.contains("open-sesame") && !text.contains("b3Blbi1zZXNhbWU"), "{text}");
@@ -180,6 +200,53 @@ async fn a_group_ends_together_and_leaves_other_groups_of_its_executor_alone() {
     framework.state("a2", "TASK_KILLED").await;
     let failure = framework.event("FAILURE").await;
     assert_eq!(failure["failure"]["executor_id"]["value"], "e");
+}
+
+#[tokio::test]
+async fn a_task_that_fails_its_health_check_is_killed_with_its_group_and_a_check_only_reports() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(dir.path());
+    let mut framework = Framework::subscribe(&cluster, None).await;
+    let seconds = |check: Value| {
+        let mut check = check;
+        check.as_object_mut().unwrap().extend(
+            json!({"delay_seconds": 0.0, "interval_seconds": 0.1, "timeout_seconds": 20.0, "grace_period_seconds": 0.0,
+                "consecutive_failures": 2}).as_object().unwrap().clone(),
+        );
+        check
+    };
+    let mut sick = task("sick", "sleep 600");
+    let command = json!({"value": "test \"$VARIABLE\" = x && test ! -e ill"});
+    sick["command"]["environment"] = json!({"variables": [{"name": "VARIABLE", "value": "x"}]});
+    sick["health_check"] = seconds(json!({"type": "COMMAND", "command": command}));
+    let mut ready = task("ready", "sleep 600");
+    ready["check"] = seconds(json!({"type": "COMMAND", "command": {"command": {"value": "test -e ready"}}}));
+    framework.accept(json!([group("e", &[sick, ready])])).await;
+
+    let reason = |status: &Value| status["reason"].as_str().unwrap_or_default().to_owned();
+    let running = framework.state("sick", "TASK_RUNNING").await;
+    assert!(running.get("healthy").is_none(), "before the first check nothing is known: {running}");
+    let healthy = framework.state("sick", "TASK_RUNNING").await;
+    assert_eq!(reason(&healthy), "REASON_TASK_HEALTH_CHECK_STATUS_UPDATED");
+    assert_eq!(healthy["healthy"], true);
+
+    let first = framework.state("ready", "TASK_RUNNING").await;
+    assert_eq!(first["check_status"], json!({"type": "COMMAND", "command": {}}));
+    let checked = framework.state("ready", "TASK_RUNNING").await;
+    assert_eq!(reason(&checked), "REASON_TASK_CHECK_STATUS_UPDATED");
+    assert_eq!(checked["check_status"]["command"]["exit_code"], 1);
+    let runs = dir.path().join("agents/0/frameworks").join(&framework.id).join("executors/e/runs");
+    let tasks = std::fs::read_dir(runs).unwrap().next().unwrap().unwrap().path().join("tasks");
+    std::fs::write(tasks.join("ready/ready"), "").unwrap();
+    let checked = framework.state("ready", "TASK_RUNNING").await;
+    assert_eq!(checked["check_status"]["command"]["exit_code"], 0);
+
+    std::fs::write(tasks.join("sick/ill"), "").unwrap();
+    for _ in 0..2 {
+        assert_eq!(framework.state("sick", "TASK_RUNNING").await["healthy"], false);
+    }
+    assert_eq!(framework.state("sick", "TASK_KILLED").await["healthy"], false);
+    framework.state("ready", "TASK_KILLED").await;
 }
 
 #[tokio::test]

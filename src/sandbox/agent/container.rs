@@ -37,6 +37,7 @@ pub(super) struct Job {
     pub task: Arc<TaskInfo>,
     pub user: String,
     pub container: String,
+    pub executor_container: String,
     pub running: Arc<RunningFile>,
     pub client: reqwest::Client,
 }
@@ -62,7 +63,8 @@ impl Job {
         // also here: Mesos gives all resources of a group to its executor
         volumes::link_persistent(&self.agent_dir, &self.task.resources, &self.executor_sandbox)?;
         let container = self.task.container.as_ref();
-        let own = volumes::link_container(container, &self.sandbox, &self.executor_sandbox)?;
+        let secrets = secrets(&self.agent_dir, &self.container).join("task");
+        let own = volumes::link_container(container, &self.sandbox, &self.executor_sandbox, &secrets)?;
         self.fetch(self.task.command.as_ref(), &self.sandbox).await?;
         Ok(own.or(tmp))
     }
@@ -71,7 +73,8 @@ impl Job {
     async fn prepare_executor(&self) -> Result<Option<PathBuf>, LaunchError> {
         let sandbox = &self.executor_sandbox;
         make_sandbox(sandbox, Some(&self.user)).map_err(LaunchError::Sandbox)?;
-        let tmp = volumes::link_container(self.executor.container.as_ref(), sandbox, sandbox)?;
+        let secrets = secrets(&self.agent_dir, &self.executor_container).join("executor");
+        let tmp = volumes::link_container(self.executor.container.as_ref(), sandbox, sandbox, &secrets)?;
         volumes::link_persistent(&self.agent_dir, &self.executor.resources, sandbox)?;
         self.fetch(self.executor.command.as_ref(), sandbox).await?;
         Ok(tmp)
@@ -115,6 +118,11 @@ impl Job {
             }
         }
     }
+}
+
+/// Where a container's files with secrets are.
+pub(super) fn secrets(agent_dir: &Path, container: &str) -> PathBuf {
+    agent_dir.join("secrets").join(container)
 }
 
 /// A name that people know, beside the container's: `tasks/<task id>`.

@@ -102,6 +102,7 @@ impl Agent {
         client: reqwest::Client,
         events: mpsc::UnboundedSender<ContainerEvent>,
     ) -> Self {
+        delete_secrets(&dir.join("secrets"));
         let ended = Arc::new(gc::Ended::of_earlier_run(&dir));
         Self { id, dir, running: Arc::new(running), ended, client, events, executors: BTreeMap::new() }
     }
@@ -238,6 +239,7 @@ impl Agent {
                 task: info.clone(),
                 user: launch.user.clone(),
                 container: container.clone(),
+                executor_container: executor.container.clone(),
                 running: self.running.clone(),
                 client: self.client.clone(),
             };
@@ -336,6 +338,7 @@ impl Agent {
         self.report(key, id, state, Some(message), reason, reports);
         let Some(executor) = self.executors.get_mut(key) else { return };
         let Some(task) = executor.tasks.remove(id) else { return };
+        delete_secrets(&container::secrets(&self.dir, &task.container));
         for check in &task.checks {
             check.abort();
         }
@@ -355,6 +358,7 @@ impl Agent {
         }
         if self.executors.get(key).is_some_and(|e| e.tasks.is_empty()) {
             if let Some(executor) = self.executors.remove(key) {
+                delete_secrets(&container::secrets(&self.dir, &executor.container));
                 let ended = self.ended.clone();
                 tokio::task::spawn_blocking(move || ended.add(executor.sandbox));
             }
@@ -435,6 +439,14 @@ impl Agent {
             ..TaskStatus::default()
         };
         reports.push(Report::Status(key.0.clone(), Box::new(status)));
+    }
+}
+
+fn delete_secrets(directory: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(directory)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %directory.display(), %error, "cannot delete secrets of an ended container");
     }
 }
 

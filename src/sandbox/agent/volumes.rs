@@ -1,10 +1,11 @@
 //! Persistent volumes and the other volumes of a container, as links in its sandbox: there are no mounts here.
 
 use crate::sandbox::resources::refine;
-use crate::wire::{ContainerInfo, Resource, SandboxPathType, Volume};
+use crate::wire::{ContainerInfo, Resource, SandboxPathType, Secret, SecretType, Volume};
+use base64::Engine as _;
 use std::fs;
-use std::io;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
 
 /// Why a volume could not be given to a container.
@@ -16,8 +17,13 @@ pub enum VolumeError {
     )]
     BadPath(String),
     /// The kind of volume does not exist here.
-    #[error("volume `{0}`: only SANDBOX_PATH volumes and host paths are supported")]
+    #[error("volume `{0}`: only SANDBOX_PATH volumes, host paths and secrets are supported")]
     BadSource(String),
+    /// The secret is not given by its value.
+    #[error(
+        "volume `{0}`: its secret is not given as a base64 value; this cluster keeps no secrets, let the scheduler resolve it"
+    )]
+    BadSecret(String),
     /// Making directories or links failed.
     #[error("volume {}: {source}", .path.display())]
     Io {
@@ -59,15 +65,22 @@ pub(super) fn link_persistent(
     Ok(())
 }
 
-/// Links a container's volumes into its sandbox. Gives the directory that stands for `/tmp`, when it has one.
+/// Links a container's volumes into its sandbox; files with secrets are written into `secrets`, which is deleted with the
+/// container. Gives the directory that stands for `/tmp`, when the container has one.
 pub(super) fn link_container(
     container: Option<&ContainerInfo>,
     sandbox: &Path,
     parent: &Path,
+    secrets: &Path,
 ) -> Result<Option<PathBuf>, VolumeError> {
     let mut tmp = None;
-    for volume in container.iter().flat_map(|c| &c.volumes) {
-        let target = target(volume, sandbox, parent)?;
+    for (n, volume) in container.iter().flat_map(|c| &c.volumes).enumerate() {
+        let target = match volume.source.as_ref().and_then(|s| s.secret.as_ref()) {
+            Some(secret) => {
+                write_secret(secret, &volume.container_path, sandbox, &secrets.join(n.to_string()))?
+            }
+            None => target(volume, sandbox, parent)?,
+        };
         if volume.container_path == "/tmp" {
             tmp = Some(target);
         } else if target != Path::new(&volume.container_path) {
@@ -75,6 +88,29 @@ pub(super) fn link_container(
         }
     }
     Ok(tmp)
+}
+
+/// A file that only the owner of the sandbox can read.
+fn write_secret(secret: &Secret, name: &str, sandbox: &Path, file: &Path) -> Result<PathBuf, VolumeError> {
+    let value = secret.value.as_ref().filter(|_| secret.r#type == Some(SecretType::Value));
+    let content = value.and_then(|v| base64::engine::general_purpose::STANDARD.decode(&v.data).ok());
+    let content = content.ok_or_else(|| VolumeError::BadSecret(name.to_owned()))?;
+    let owner = fs::metadata(sandbox).map_err(|source| io_error(sandbox, source))?;
+    let directory = file.parent().unwrap_or(sandbox);
+    make_directory(directory)?;
+    let written = (|| {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+        let mut open = fs::OpenOptions::new();
+        open.write(true).create(true).truncate(true).mode(0o400).open(file)?.write_all(&content)?;
+        if owner.uid() != rustix::process::getuid().as_raw() {
+            for path in [directory, file] {
+                std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid()))?;
+            }
+        }
+        Ok(())
+    })();
+    written.map_err(|source| io_error(file, source))?;
+    Ok(file.to_owned())
 }
 
 /// Where a volume's content is; made when it is in a sandbox.
