@@ -218,3 +218,114 @@ fn resource_rules(version: u8) -> Value {
     }
     json!({"type": "object", "properties": properties, "additionalProperties": false})
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(package: &Value, resource: &Value, config: &str, template: &str) -> Sources {
+        let source = |file: &str, text: String| Source { file: file.to_owned(), text };
+        Sources {
+            package: source("package.json", package.to_string()),
+            config: Some(source("config.json", config.to_owned())),
+            marathon: Some(source("marathon.json.mustache", template.to_owned())),
+            resource: Some(source("resource.json", resource.to_string())),
+        }
+    }
+
+    fn package(version: &str) -> Value {
+        json!({
+            "packagingVersion": version, "name": "demo", "version": "1.0-a.B", "maintainer": "m", "description": "d",
+            "tags": ["t"], "licenses": [{"name": "l", "url": "https://l"}], "framework": true,
+        })
+    }
+
+    fn cli(url: &str) -> Value {
+        let hash = json!({"algo": "sha256", "value": "0"});
+        let binary = json!({"kind": "zip", "url": url, "contentHash": [hash]});
+        json!({"cli": {"binaries": {"darwin": {"x86-64": binary}}}})
+    }
+
+    /// The findings of a package that differs from a good one in one field of package.json.
+    fn with_field(version: &str, name: &str, value: Value) -> Vec<String> {
+        let mut package = package(version);
+        package[name] = value;
+        universe(&sources(&package, &json!({}), "{}", "{}")).iter().map(Finding::to_string).collect()
+    }
+
+    #[test]
+    fn good_packages_of_every_version_pass() {
+        for version in ["2.0", "3.0", "4.0", "5.0"] {
+            assert_eq!(with_field(version, "selected", json!(true)), Vec::<String>::new(), "{version}");
+        }
+        let good = sources(&package("3.0"), &cli("https://h/x"), "{}", "{}");
+        assert_eq!(universe(&good), []);
+    }
+
+    #[test]
+    fn each_field_follows_the_rules_of_its_packaging_version() {
+        let cases = [
+            ("4.0", "packagingVersion", json!("6.0"), false),
+            ("4.0", "name", json!("Demo"), false),
+            ("4.0", "name", json!("d"), false),
+            ("2.0", "name", json!("Demo"), true),
+            ("4.0", "version", json!("1.0+1"), false),
+            ("4.0", "version", json!("{{package-version}}"), false),
+            ("4.0", "tags", json!(["two words"]), false),
+            ("4.0", "tags", json!("t"), false),
+            ("4.0", "licenses", json!([{"name": "l"}]), false),
+            ("4.0", "licenses", json!([{"name": "l", "url": "ftp://l"}]), false),
+            ("4.0", "unknown", json!(1), false),
+            ("4.0", "selected", json!("yes"), false),
+            ("3.0", "minDcosReleaseVersion", json!("1.10"), true),
+            ("3.0", "minDcosReleaseVersion", json!("1.10-beta"), false),
+            ("2.0", "minDcosReleaseVersion", json!("1.10"), false),
+            ("3.0", "upgradesFrom", json!(["*"]), false),
+            ("4.0", "upgradesFrom", json!(["*"]), true),
+            ("4.0", "manager", json!({"packageName": "m"}), false),
+            ("5.0", "manager", json!({"packageName": "m"}), true),
+            ("5.0", "manager", json!({}), false),
+        ];
+        for (version, name, value, good) in cases {
+            let findings = with_field(version, name, value.clone());
+            assert_eq!(findings.is_empty(), good, "{version} {name} {value}: {findings:?}");
+            assert!(findings.iter().all(|finding| finding.starts_with("package.json:1:")), "{findings:?}");
+        }
+    }
+
+    #[test]
+    fn resources_follow_the_rules_of_the_packaging_version() {
+        let cases = [
+            ("4.0", cli("ftp://h/x"), false),
+            ("2.0", cli("https://h/x"), false),
+            ("4.0", json!({"cli": {"binaries": {}}}), false),
+            ("4.0", json!({"cli": {"binaries": {"beos": {}}}}), false),
+            ("4.0", json!({"assets": {"uris": {"a": 1}}}), false),
+            ("4.0", json!({"assets": {"container": {"docker": {"a": "b"}}}}), true),
+            ("4.0", json!({"images": {"icon-small": "u", "screenshots": ["u"]}}), true),
+            ("4.0", json!({"images": {"icon-tiny": "u"}}), false),
+        ];
+        for (version, resource, good) in cases {
+            let findings = universe(&sources(&package(version), &resource, "{}", "{}"));
+            assert_eq!(findings.is_empty(), good, "{version} {resource}: {findings:?}");
+        }
+    }
+
+    #[test]
+    fn config_and_template_are_checked_with_each_other() {
+        let cases = [
+            (r#"{"properties": {"a": {"type": "text"}}}"#, "{}", "config.json:1:23: "),
+            (r#"{"properties": {"a": {"pattern": "("}}}"#, "{}", "config.json:1:"),
+            ("{}", "{{", "marathon.json.mustache:1:1: this tag is not closed"),
+            (r#"{"properties": {"a": {"default": "x"}}}"#, r#"{"a": {{a}}}"#, "marathon.json.mustache:1:7: "),
+        ];
+        for (config, template, expected) in cases {
+            let findings = universe(&sources(&package("4.0"), &json!({}), config, template));
+            let text = findings.first().map(Finding::to_string).unwrap_or_default();
+            assert!(text.starts_with(expected), "{config} {template}: {findings:?}");
+        }
+        // what must be set by the user may leave a hole in the app
+        let needs = r#"{"properties": {"a": {"type": "integer"}, "b": {"default": 1}}, "required": ["a"]}"#;
+        assert_eq!(universe(&sources(&package("4.0"), &json!({}), needs, r#"{"a": {{a}}}"#)), []);
+    }
+}
