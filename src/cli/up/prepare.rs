@@ -2,13 +2,16 @@
 //! is read as its scheduler will read it. What an author wrote wrong is told here, with file, line and column.
 
 use super::options::Known;
-use crate::package::marathon;
+use crate::package::lint;
+use crate::package::marathon::{self, RenderError};
 use crate::package::options::{self, Object, OptionsError, UserOptions};
+use crate::package::parameters::Parameters;
 use crate::package::{Finding, Source, Sources};
 use crate::publish::local::{self, Build};
 use crate::publish::{files, serve};
 use crate::runtime::load;
-use anyhow::{Context as _, anyhow, bail};
+use crate::template::Template;
+use anyhow::{Context as _, anyhow};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -38,7 +41,7 @@ pub struct Folders<'a> {
     pub out: &'a Path,
 }
 
-/// Builds and checks a package for a repository at this port of 127.0.0.1.
+/// Checks a package, its options and its service file, and then builds it for a repository at this port of 127.0.0.1.
 pub fn prepare(
     folders: &Folders,
     port: u16,
@@ -49,31 +52,21 @@ pub fn prepare(
     let universe = folders.package.join("universe");
     let sources = files::read(&universe).map_err(told)?;
     let user = user_options(&sources, known, files, settings)?;
+    let all_options = check(&sources, &user, &folders.package.join("svc/svc.yml"))?;
     let url = format!("http://127.0.0.1:{port}");
     let programs = std::env::current_exe().context("cannot find this program's own folder")?;
     let programs = programs.parent().map(Path::to_owned).unwrap_or_default();
-    let plan = Build {
+    let epoch = std::env::var("SOURCE_DATE_EPOCH").ok();
+    let built = local::build(&Build {
         universe,
         artifacts: Vec::new(),
         search: vec![folders.package.join("svc"), programs],
         artifact_url: url.clone(),
         version: "stub-universe".into(),
-        build_time: local::build_time(std::env::var("SOURCE_DATE_EPOCH").ok().as_deref(), folders.package)
-            .map_err(|e| anyhow!(e))?,
+        build_time: local::build_time(epoch.as_deref(), folders.package).map_err(|e| anyhow!(e))?,
         environment: crate::cli::text_environment(),
         out: folders.out.to_owned(),
-    };
-    let built = local::build(&plan)?;
-    let stub = std::fs::read(&built.stub).with_context(|| format!("cannot read {}", built.stub.display()))?;
-    let stub: Value = serde_json::from_slice(&stub).with_context(|| built.stub.display().to_string())?;
-    let definition = stub["packages"][0].as_object().context("the built repository has no package")?;
-    let all_options = check_options(definition, &user, sources.config.as_ref())?;
-    let template = sources
-        .marathon
-        .as_ref()
-        .context("the package has no marathon.json.mustache, so nothing can be run")?;
-    let app = marathon::app(definition, &url, &user.merged(), None).map_err(|e| told(e.finding(template)))?;
-    check_service(&folders.package.join("svc/svc.yml"), &app)?;
+    })?;
     let file = built.stub.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     Ok(Prepared {
         name: built.name,
@@ -83,6 +76,28 @@ pub fn prepare(
         folder: folders.out.to_owned(),
         port,
     })
+}
+
+/// Everything that can be known to be wrong before it is built; answers all options.
+fn check(sources: &Sources, user: &UserOptions, service: &Path) -> anyhow::Result<Object> {
+    let parameters = Parameters::for_checks(&local::package_name(sources));
+    let sources = sources
+        .substitute(&parameters.with_environment(crate::cli::text_environment()))
+        .map_err(|findings| all_told(&findings))?;
+    let findings = lint::universe(&sources);
+    if !findings.is_empty() {
+        return Err(all_told(&findings));
+    }
+    let all_options = check_options(user, sources.config.as_ref())?;
+    let missing = "the package has no marathon.json.mustache, so nothing can be run";
+    let source = sources.marathon.as_ref().context(missing)?;
+    let resource = sources.resource.as_ref().map(Source::json).transpose().map_err(told)?;
+    let app = Template::parse(&source.text)
+        .map_err(RenderError::from)
+        .and_then(|template| marathon::render(&template, &all_options, resource.as_ref()));
+    let (app, _) = app.map_err(|error| told(error.finding(source)))?;
+    check_service(service, &app)?;
+    Ok(all_options)
 }
 
 impl Prepared {
@@ -97,6 +112,10 @@ impl Prepared {
 #[allow(clippy::needless_pass_by_value)] // so that it fits into `map_err`
 fn told(finding: Finding) -> anyhow::Error {
     anyhow!("{finding}")
+}
+
+fn all_told(findings: &[Finding]) -> anyhow::Error {
+    anyhow!("{}", findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
 fn user_options(
@@ -120,16 +139,16 @@ fn user_options(
 }
 
 /// All options; what breaks a rule is told where the user wrote it.
-fn check_options(definition: &Object, user: &UserOptions, config: Option<&Source>) -> anyhow::Result<Object> {
-    let error = match options::resolve(definition.get("config"), &user.merged()) {
+fn check_options(user: &UserOptions, config: Option<&Source>) -> anyhow::Result<Object> {
+    let schema = config.map(Source::json).transpose().map_err(told)?;
+    let error = match options::resolve(schema.as_ref(), &user.merged()) {
         Ok(all) => return Ok(all),
         Err(error) => error,
     };
     match (error, config) {
         (OptionsError::Invalid(violations), Some(config)) => {
             let (wrong, unset) = user.place(&violations, config);
-            let findings: Vec<String> = wrong.iter().chain(&unset).map(ToString::to_string).collect();
-            bail!("{}", findings.join("\n"))
+            Err(all_told(&[wrong, unset].concat()))
         }
         (error, _) => Err(error.into()),
     }
