@@ -1,8 +1,9 @@
 //! The files of the dagflow package fit together: options → Marathon app → service file, by the rules of DC/OS.
 
 use dagpkg::package::{marathon, options};
+use dagpkg::runtime::load;
 use dagpkg::spec::{self, Goal, PodSpec, Service};
-use dagpkg::template::{Profile, Template, service_context};
+use dagpkg::template::Template;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -38,15 +39,10 @@ fn environment(app: &Value) -> BTreeMap<String, String> {
 
 /// The service that the app's scheduler runs.
 fn service(app: &Value) -> Service {
-    let env = environment(app);
-    let template = Template::parse(&read("svc/svc.yml")).expect("a template");
-    let rendered = template.render(Profile::Service, &service_context(&env)).expect("a service file");
-    assert!(rendered.missing.is_empty(), "svc.yml names what the app does not set: {:?}", rendered.missing);
-    let context = spec::Context { template: &|name| Err(format!("there is no template {name}")), env: &env };
-    let (service, warnings) =
-        spec::parse("svc.yml", &rendered.text, &context).unwrap_or_else(|e| panic!("{e:#?}"));
-    assert!(warnings.is_empty(), "{warnings:#?}");
-    service
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("svc/svc.yml");
+    let loaded = load::service(&file, &environment(app)).unwrap_or_else(|e| panic!("{e}"));
+    assert!(loaded.warnings.diagnostics.is_empty(), "{}", loaded.warnings);
+    loaded.service
 }
 
 fn pods(service: &Service) -> impl Iterator<Item = (&str, &PodSpec)> {
