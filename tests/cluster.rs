@@ -169,8 +169,8 @@ async fn secrets_reach_the_task_and_nothing_else() {
     framework.state("filed", "TASK_KILLED").await;
     framework.event("FAILURE").await;
     assert_eq!(std::fs::read_dir(&state_dir).unwrap().count(), 0);
-    let files = [dir.path().join("master.json"), dir.path().join("agents/0/running.json")];
-    for text in files.iter().map(|f| read(f)).chain([state]) {
+    let checkpoints = [dir.path().join("master.json"), dir.path().join("agents/0/running.json")];
+    for text in checkpoints.iter().map(|f| read(f)).chain([state]) {
         assert!(!text.contains("open-sesame") && !text.contains("b3Blbi1zZXNhbWU"), "{text}");
     }
     cluster.terminate();
@@ -196,8 +196,10 @@ async fn a_group_ends_together_and_leaves_other_groups_of_its_executor_alone() {
     framework.state("b3", "TASK_KILLED").await;
     assert_eq!(framework.reconciled("a1").await, "TASK_RUNNING");
     framework.call("KILL", json!({"task_id": {"value": "a1"}})).await;
-    framework.state("a1", "TASK_KILLED").await;
-    framework.state("a2", "TASK_KILLED").await;
+    for task in ["a1", "a2"] {
+        framework.state(task, "TASK_KILLING").await;
+        framework.state(task, "TASK_KILLED").await;
+    }
     let failure = framework.event("FAILURE").await;
     assert_eq!(failure["failure"]["executor_id"]["value"], "e");
 }

@@ -84,7 +84,7 @@ impl Framework {
         let client = dagpkg::http::client().unwrap();
         let mut info = json!({"user": "root", "name": "test", "roles": ["test-role"], "principal": "test",
             "failover_timeout": 3600.0, "capabilities": [{"type": "MULTI_ROLE"}, {"type": "PARTITION_AWARE"},
-                {"type": "RESERVATION_REFINEMENT"}]});
+                {"type": "RESERVATION_REFINEMENT"}, {"type": "TASK_KILLING_STATE"}]});
         let mut call = json!({"type": "SUBSCRIBE"});
         if let Some(id) = id {
             info["id"] = json!({"value": id});
