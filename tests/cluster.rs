@@ -345,3 +345,36 @@ async fn a_second_cluster_in_the_same_directory_is_refused() {
     let text = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(text.contains("another cluster already runs in"), "{text}");
 }
+
+#[tokio::test]
+async fn a_framework_may_ask_for_times_that_no_clock_can_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(dir.path());
+    let mut framework = Framework::subscribe(&cluster, None).await;
+    let (_, offer) = framework.offer().await;
+    let decline = json!({"offer_ids": [{"value": offer}], "filters": {"refuse_seconds": 1e300}});
+    framework.call("DECLINE", decline).await;
+    framework.call("REVIVE", json!({})).await;
+    let mut info = framework.info.clone();
+    info["failover_timeout"] = json!(1e19);
+    framework.update(info).await;
+    framework.disconnect();
+    let mut framework = Framework::subscribe(&cluster, Some(&framework.id)).await;
+    framework.offer().await;
+}
+
+#[test]
+fn amounts_and_ports_that_cannot_be_offered_are_refused_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let cases: [(&[&str], i32, &str); 4] = [
+        (&["--cpus", "nan"], 1, "NaN CPUs"),
+        (&["--mem=-1"], 1, "-1 MiB of memory"),
+        (&["--agents", "3", "--ports", "7-8"], 1, "ports 7-8"),
+        (&["--ports", "8-7"], 2, "the smaller one first"),
+    ];
+    for (arguments, code, words) in cases {
+        let output = Cluster::command_only().arg("--dir").arg(dir.path()).args(arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && text.contains(words), "{arguments:?}: {text}");
+    }
+}

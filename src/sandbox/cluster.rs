@@ -38,6 +38,9 @@ pub enum ClusterError {
         /// What went wrong.
         source: io::Error,
     },
+    /// What is to be offered makes no sense.
+    #[error("cannot offer {0}")]
+    Config(String),
     /// The HTTP client of the fetcher could not be built.
     #[error("cannot build an HTTP client: {0}")]
     Client(#[from] reqwest::Error),
@@ -65,6 +68,33 @@ pub struct ClusterConfig {
 }
 
 impl ClusterConfig {
+    fn check(&self) -> Result<(), ClusterError> {
+        let wrong = |text: String| Err(ClusterError::Config(text));
+        for (name, value) in [("CPUs", self.cpus), ("MiB of memory", self.mem), ("MiB of disk", self.disk)] {
+            if !(0.0..1e9).contains(&value) {
+                return wrong(format!("{value} {name}: expected a number from 0 to 1,000,000,000"));
+            }
+        }
+        let (first, last) = self.ports;
+        if self.agents == 0 {
+            return wrong("anything without an agent: expected at least 1".into());
+        }
+        if first > last || self.ports_each() == 0 {
+            return wrong(format!(
+                "ports {first}-{last}: expected at least one for each of {} agents",
+                self.agents
+            ));
+        }
+        Ok(())
+    }
+
+    fn ports_each(&self) -> u16 {
+        let (first, last) = self.ports;
+        let ports = u32::from(last.saturating_sub(first)) + 1;
+        // only a single agent with all 65,536 ports has more than fit, and its share is not used
+        u16::try_from(ports / u32::from(self.agents.max(1))).unwrap_or(u16::MAX)
+    }
+
     /// The CPUs of this machine.
     pub fn machine_cpus() -> f64 {
         std::thread::available_parallelism().map_or(1.0, |n| n.get() as f64)
@@ -95,6 +125,7 @@ pub struct Cluster {
 impl Cluster {
     /// Starts it. Processes that an earlier run in the same directory left behind are killed first.
     pub async fn start(config: ClusterConfig) -> Result<Self, ClusterError> {
+        config.check()?;
         let dir = std::path::absolute(&config.dir).map_err(|e| io_error(&config.dir, e))?;
         fs::create_dir_all(&dir).map_err(|e| io_error(&dir, e))?;
         let lock = lock(&dir)?;
@@ -106,6 +137,11 @@ impl Cluster {
         let listener = tokio::net::TcpListener::bind(address).await.map_err(listen)?;
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.local_addr().map_err(listen)?.port());
 
+        // of all agents that there ever were: this run may have fewer
+        let killed = clean_up(&dir)?;
+        if killed > 0 {
+            tracing::warn!(killed, "killed processes of an earlier run");
+        }
         let clock = Clock::default();
         let (inputs, inputs_received) = mpsc::unbounded_channel();
         let (events, containers) = mpsc::unbounded_channel();
@@ -116,11 +152,7 @@ impl Cluster {
         for (n, agent) in known.iter().enumerate() {
             let work = dir.join("agents").join(n.to_string());
             let running = agent::running_file(&work);
-            let (running, killed) =
-                RunningFile::clean_up(running.clone()).map_err(|e| io_error(&running, e))?;
-            if killed > 0 {
-                tracing::warn!(agent = %agent.id, killed, "killed processes of an earlier run");
-            }
+            let (running, _) = RunningFile::clean_up(running.clone()).map_err(|e| io_error(&running, e))?;
             let worker = agent::Agent::new(agent.id.clone(), work, running, client.clone(), events.clone());
             workers.insert(agent.id.clone(), worker);
         }
@@ -151,13 +183,7 @@ impl Cluster {
             return Ok(0);
         }
         let _lock = lock(&dir)?;
-        let mut all = 0;
-        for agent in fs::read_dir(dir.join("agents")).into_iter().flatten().flatten() {
-            let running = agent::running_file(&agent.path());
-            let (_, killed) = RunningFile::clean_up(running.clone()).map_err(|e| io_error(&running, e))?;
-            all += killed;
-        }
-        Ok(all)
+        clean_up(&dir)
     }
 
     /// The master's address, for instance `http://127.0.0.1:5050`.
@@ -184,6 +210,17 @@ impl Cluster {
     }
 }
 
+/// Kills what the agents in this directory left running.
+fn clean_up(dir: &Path) -> Result<usize, ClusterError> {
+    let mut all = 0;
+    for agent in fs::read_dir(dir.join("agents")).into_iter().flatten().flatten() {
+        let running = agent::running_file(&agent.path());
+        let (_, killed) = RunningFile::clean_up(running.clone()).map_err(|e| io_error(&running, e))?;
+        all += killed;
+    }
+    Ok(all)
+}
+
 fn lock(dir: &Path) -> Result<File, ClusterError> {
     let path = dir.join("lock");
     let file = File::create(&path).map_err(|e| io_error(&path, e))?;
@@ -204,15 +241,15 @@ fn read_state(path: &Path) -> Result<Saved, ClusterError> {
 
 /// The configured agents, with the ids, reservations and volumes that they had before.
 fn agents(config: &ClusterConfig, master: &str, saved: &[Agent]) -> Vec<Agent> {
-    let count = config.agents.max(1);
     let (first, last) = config.ports;
-    let share = (last.saturating_sub(first) + 1) / count;
+    // `check` has seen that there is at least one port for each
+    let share = config.ports_each();
     let attributes: Vec<Attribute> =
         config.attributes.iter().map(|(name, value)| attribute(name, value)).collect();
     let mut all = Vec::new();
-    for n in 0..count {
+    for n in 0..config.agents {
         let begin = first + n * share;
-        let end = if n + 1 == count { last } else { begin + share - 1 };
+        let end = if n + 1 == config.agents { last } else { begin + (share - 1) };
         let old = saved.get(usize::from(n));
         let total = resources(config, begin, end);
         all.push(Agent {

@@ -84,9 +84,10 @@ impl Clock {
         self.unix + self.start.elapsed()
     }
 
-    /// The same moment in tokio's terms.
+    /// The same moment in tokio's terms, or an earlier one: a framework may ask for a time that no clock can hold.
     fn instant(&self, time: Time) -> tokio::time::Instant {
-        (self.start + time.saturating_sub(self.unix)).into()
+        let wait = time.saturating_sub(self.now()).min(Duration::from_hours(1));
+        tokio::time::Instant::now() + wait
     }
 }
 

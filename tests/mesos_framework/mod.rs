@@ -22,11 +22,16 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub fn command(dir: &Path) -> Command {
+    /// The program without any arguments of its own.
+    pub fn command_only() -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dagpkg"));
+        command.args(["cluster", "--port", "0"]);
         command
-            .args(["cluster", "--port", "0", "--cpus", "8", "--mem", "4096", "--disk", "10000", "--dir"])
-            .arg(dir);
+    }
+
+    pub fn command(dir: &Path) -> Command {
+        let mut command = Self::command_only();
+        command.args(["--cpus", "8", "--mem", "4096", "--disk", "10000", "--dir"]).arg(dir);
         command
     }
 
@@ -72,6 +77,7 @@ pub struct Framework {
     url: String,
     stream: String,
     pub id: String,
+    pub info: Value,
     events: mpsc::UnboundedReceiver<Value>,
     /// Events that nobody has asked for yet.
     kept: VecDeque<Value>,
@@ -90,7 +96,7 @@ impl Framework {
             info["id"] = json!({"value": id});
             call["framework_id"] = info["id"].clone();
         }
-        call["subscribe"] = json!({"framework_info": info});
+        call["subscribe"] = json!({"framework_info": &info});
         let url = format!("{}/api/v1/scheduler", cluster.url);
         let mut answer = client.post(&url).json(&call).send().await.unwrap();
         assert_eq!(answer.status(), 200);
@@ -114,10 +120,11 @@ impl Framework {
             }
         });
         let mut framework =
-            Self { client, url, stream, id: String::new(), events, kept: VecDeque::new(), reader };
+            Self { client, url, stream, id: String::new(), info, events, kept: VecDeque::new(), reader };
         let subscribed = framework.event("SUBSCRIBED").await;
         let id = subscribed["subscribed"]["framework_id"]["value"].as_str().unwrap();
         id.clone_into(&mut framework.id);
+        framework.info["id"] = json!({"value": id});
         framework
     }
 
@@ -126,12 +133,22 @@ impl Framework {
     }
 
     pub async fn call(&self, kind: &str, body: Value) {
+        self.post(kind, body, 202).await;
+    }
+
+    /// Presents itself anew.
+    pub async fn update(&mut self, info: Value) {
+        self.post("UPDATE_FRAMEWORK", json!({"framework_info": &info}), 200).await;
+        self.info = info;
+    }
+
+    async fn post(&self, kind: &str, body: Value, expected: u16) {
         let mut call = json!({"type": kind, "framework_id": {"value": self.id}});
         call[kind.to_lowercase()] = body;
         let answer = self.client.post(&self.url).header("Mesos-Stream-Id", &self.stream).json(&call).send();
         let answer = answer.await.unwrap();
         let status = answer.status();
-        assert_eq!(status, 202, "{kind}: {}", answer.text().await.unwrap());
+        assert_eq!(status, expected, "{kind}: {}", answer.text().await.unwrap());
     }
 
     pub async fn get(&self, path: &str) -> String {

@@ -16,6 +16,9 @@ const TIMEOUT: f64 = 20.0;
 const GRACE: f64 = 10.0;
 const CONSECUTIVE_FAILURES: u32 = 3;
 
+/// An interval of 0 must not keep the machine busy.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
 /// One command that is run in a task's sandbox with the task's environment.
 struct Probe {
     sandbox: PathBuf,
@@ -80,7 +83,7 @@ async fn health(check: HealthCheck, probe: Probe, emitter: Emitter) {
             last = Some(false);
             emitter.emit(Happening::Health { healthy: false, kill: failures >= limit });
         }
-        sleep(seconds(check.interval_seconds, INTERVAL)).await;
+        sleep(seconds(check.interval_seconds, INTERVAL).max(SHORTEST_INTERVAL)).await;
     }
 }
 
@@ -98,7 +101,7 @@ async fn watch(check: CheckInfo, probe: Probe, emitter: Emitter) {
             last = Some(exit_code);
             emitter.emit(Happening::Check { exit_code });
         }
-        sleep(seconds(check.interval_seconds, INTERVAL)).await;
+        sleep(seconds(check.interval_seconds, INTERVAL).max(SHORTEST_INTERVAL)).await;
     }
 }
 

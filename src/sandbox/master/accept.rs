@@ -416,7 +416,7 @@ fn shortage(pool: &Pool<'_>, used: &Resources, what: &str) -> Option<String> {
 }
 
 /// Ids become names of directories.
-fn check_id(id: &str) -> Option<String> {
+pub(super) fn check_id(id: &str) -> Option<String> {
     if id.is_empty() {
         return Some("ID must not be empty".into());
     }

@@ -11,8 +11,10 @@ impl Master {
         let Subscribe { mut framework_info, suppressed_roles } = call.subscribe.unwrap_or_default();
         let known = framework_info.id.clone().filter(|id| !id.value.is_empty());
         let removed = known.as_ref().is_some_and(|id| self.removed.contains(id));
-        let problem =
-            removed.then(|| "Framework has been removed".to_owned()).or_else(|| check_info(&framework_info));
+        let problem = removed.then(|| "Framework has been removed".to_owned());
+        // the id becomes the name of a directory
+        let problem = problem.or_else(|| known.as_ref().and_then(|id| super::accept::check_id(&id.value)));
+        let problem = problem.or_else(|| check_info(&framework_info));
         if let Some(message) = problem {
             self.end_stream(stream, message);
             return;
