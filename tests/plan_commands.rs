@@ -118,8 +118,8 @@ fn dagpkg_plan_finds_the_cluster_that_runs_here() {
     assert!(text(&none.stderr).contains("dagpkg up"), "{}", text(&none.stderr));
 
     std::fs::create_dir(folder.path().join("run")).unwrap();
-    let note = json!({"url": url, "service": "team/web"});
-    std::fs::write(folder.path().join("run/up.json"), note.to_string()).unwrap();
+    let running = json!({"url": url, "service": "team/web"});
+    std::fs::write(folder.path().join("run/up.json"), running.to_string()).unwrap();
     let shown = dagpkg("plan show deploy");
     assert_eq!((text(&shown.stdout), text(&shown.stderr)), (TREE, ""));
     let by_url = dagpkg(&format!("plan show deploy --url {url}/service/team/web"));
