@@ -38,7 +38,8 @@ const FILES: [(&str, &str); 5] = [
     "MESOS_MASTER": "{{service.mesos_master}}", "STATE_DIR": "{{service.state_dir}}", "SECRETS": "local",
     "FRAMEWORK_NAME": "{{service.name}}", "FRAMEWORK_USER": "{{service.user}}", "TASK_MEM": "{{service.mem}}"
   },
-  "labels": {"DCOS_SERVICE_NAME": "{{service.name}}", "DCOS_SERVICE_PORT_INDEX": "0", "DCOS_SERVICE_SCHEME": "http"},
+  "labels": {"DCOS_SERVICE_NAME": "{{service.name}}", "DCOS_SERVICE_PORT_INDEX": "0", "DCOS_SERVICE_SCHEME": "http",
+             "DCOS_COMMONS_UNINSTALL": "true", "DCOS_COMMONS_API_VERSION": "v1"},
   "portDefinitions": [{"port": 0, "name": "api"}]
 }"#,
     ),
@@ -147,14 +148,15 @@ impl Fixture {
         pids.filter(ours).collect()
     }
 
-    fn framework_id(&self) -> String {
+    /// The cluster's DC/OS address.
+    fn url(&self) -> String {
         let note: Value = serde_json::from_slice(&fs::read(self.path("run/up.json")).unwrap()).unwrap();
-        let url = format!("{}/service/probe/v1/state/frameworkId", note["url"].as_str().unwrap());
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(async {
-            let answer = dagpkg::http::client().unwrap().get(url).send().await.unwrap();
-            answer.text().await.unwrap()
-        })
+        note["url"].as_str().unwrap().to_owned()
+    }
+
+    fn framework_id(&self) -> String {
+        let client = dagpkg::http::client().unwrap();
+        body(client.get(format!("{}/service/probe/v1/state/frameworkId", self.url())))
     }
 }
 
@@ -236,6 +238,37 @@ fn a_service_comes_up_goes_down_and_comes_back_with_its_data() {
         again.filter(|pid| *pid != scheduler)
     });
     assert_eq!(fixture.starts(), 3, "its tasks go on without it");
+}
+
+#[test]
+fn uninstalling_the_package_ends_its_tasks_gives_back_what_they_reserved_and_removes_the_scheduler() {
+    let mut fixture = Fixture::new();
+    fixture.up();
+    let client = dagpkg::http::client().unwrap();
+    let kept = fs::read_to_string(fixture.path("run/cluster/master.json")).unwrap();
+    assert!(kept.contains("probe-principal"), "something is reserved: {kept}");
+
+    let media =
+        |kind: &str| format!("application/vnd.dcos.package.uninstall-{kind}+json;charset=utf-8;version=v1");
+    let request = client.post(format!("{}/package/uninstall", fixture.url()));
+    let request = request.header("Content-Type", media("request")).header("Accept", media("response"));
+    let answer = body(request.body(r#"{"packageName": "probe"}"#));
+    assert!(answer.contains("/probe"), "{answer}");
+    until("the scheduler is gone", || {
+        let apps = body(client.get(format!("{}/v2/apps", fixture.url())));
+        (apps == r#"{"apps":[]}"#).then_some(())
+    });
+    until("no process is left", || fixture.processes().is_empty().then_some(()));
+    until("nothing is reserved any more", || {
+        let kept = fs::read_to_string(fixture.path("run/cluster/master.json")).unwrap();
+        (!kept.contains("probe-principal")).then_some(())
+    });
+}
+
+/// Sends a request and answers the body.
+fn body(request: reqwest::RequestBuilder) -> String {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async { request.send().await.unwrap().text().await.unwrap() })
 }
 
 /// A process's name, cut to 15 characters by the kernel.
