@@ -21,6 +21,7 @@ async fn cluster(dir: &Path, port: u16) -> Cluster {
         disk: 1024.0,
         ports: (20_000, 20_100),
         attributes: Vec::new(),
+        vip_domain: dagpkg::sandbox::vip::DOMAIN.to_owned(),
     };
     Cluster::start(config).await.unwrap()
 }

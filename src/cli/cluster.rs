@@ -2,7 +2,7 @@
 //!
 //! `dagpkg up` starts the same cluster together with a package; this command only starts and stops it.
 
-use crate::sandbox::{Cluster, ClusterConfig};
+use crate::sandbox::{Cluster, ClusterConfig, vip};
 use anyhow::Context as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,6 +35,9 @@ pub struct Args {
     /// An attribute of the agents; may be given several times
     #[arg(long = "attribute", value_name = "NAME:VALUE", value_parser = attribute)]
     attributes: Vec<(String, String)>,
+    /// The domain of virtual addresses, which frameworks are told as VIP_TLD; below .localhost
+    #[arg(long, value_name = "DOMAIN", default_value = vip::DOMAIN)]
+    vip_domain: String,
 }
 
 /// Runs the cluster until SIGINT or SIGTERM, then ends all tasks.
@@ -48,6 +51,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         disk: args.disk,
         ports: args.ports,
         attributes: args.attributes,
+        vip_domain: args.vip_domain,
     };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(async {

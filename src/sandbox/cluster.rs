@@ -65,6 +65,8 @@ pub struct ClusterConfig {
     pub ports: (u16, u16),
     /// Text attributes, in order.
     pub attributes: Vec<(String, String)>,
+    /// The domain of virtual addresses, below `.localhost`; of its own for each cluster of a machine.
+    pub vip_domain: String,
 }
 
 impl ClusterConfig {
@@ -159,7 +161,7 @@ impl Cluster {
         let mut master = Master::new(id, address, saved, known, clock.now());
         master.agents_restarted(clock.now());
 
-        let vips = Vips::default();
+        let vips = Vips::new(config.vip_domain.clone());
         let driver = Driver {
             master,
             agents: workers,

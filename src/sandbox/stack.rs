@@ -6,7 +6,7 @@
 use super::cosmos::{Cosmos, CosmosError};
 use super::face;
 use super::marathon::{self, Marathon, MarathonError};
-use super::vip::{self, Vip, Vips};
+use super::vip::{Vip, Vips};
 use super::{Cluster, ClusterConfig, ClusterError};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -71,9 +71,10 @@ impl Stack {
         // nobody follows redirects for someone else: services and health checks mean their own answers
         let plain = crate::http::builder()?.redirect(reqwest::redirect::Policy::none()).build()?;
         let packages = crate::http::client()?;
+        let vip_domain = config.mesos.vip_domain.clone();
         let mesos = Cluster::start(config.mesos).await?;
         let environment =
-            [("SERVICE_TLD", "localhost"), ("VIP_TLD", vip::TLD), ("LIBPROCESS_IP", "127.0.0.1")];
+            [("SERVICE_TLD", "localhost"), ("VIP_TLD", &vip_domain), ("LIBPROCESS_IP", "127.0.0.1")];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let folder = config.folder;
         let marathon =
@@ -181,6 +182,7 @@ mod tests {
             disk: 1024.0,
             ports: (31000, 31010),
             attributes: Vec::new(),
+            vip_domain: crate::sandbox::vip::DOMAIN.to_owned(),
         };
         StackConfig { mesos, folder: folder.join("dcos"), port: 0 }
     }

@@ -11,13 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
-/// The domain of all virtual addresses in the embedded cluster.
-pub const TLD: &str = "l4lb.localhost";
+/// The domain of virtual addresses where a cluster isn't given one of its own. Addresses follow from names, so two
+/// clusters with the same service on one machine need different domains.
+pub const DOMAIN: &str = "l4lb.localhost";
 
-/// A virtual address: name (`postgresql.dagflow.l4lb.localhost`) and port.
+/// A virtual address: name (`postgresql.dagflow`) and port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Vip {
-    /// The full name, in lower case.
+    /// The name within the cluster's domain, in lower case.
     pub name: String,
     /// The port.
     pub port: u16,
@@ -34,23 +35,24 @@ impl Vip {
             Some(prefix) => format!("{prefix}.{}", service.replace('/', "")),
             None => format!("{name}.{}", service.replace('/', "")),
         };
-        let name = format!("{name}.{TLD}").to_ascii_lowercase();
+        let name = name.to_ascii_lowercase();
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         (name.chars().all(plain) && !name.starts_with('.')).then_some(Self { name, port })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(loopback_address(&self.name), self.port)
+    /// Where it listens in a cluster with this domain.
+    pub fn address(&self, domain: &str) -> SocketAddrV4 {
+        SocketAddrV4::new(loopback_address(&format!("{}.{domain}", self.name)), self.port)
     }
 }
 
 /// All virtual addresses; clones share them. The listeners end with the last clone, or by [`Vips::close`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Vips(Arc<Mutex<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
+    domain: String,
     /// What each owner has set.
     backends: BTreeMap<String, BTreeSet<(Vip, SocketAddr)>>,
     listeners: BTreeMap<Vip, AbortHandle>,
@@ -68,6 +70,13 @@ impl Drop for Table {
 }
 
 impl Vips {
+    /// No address yet; names are below `domain`, which must be below `.localhost`.
+    pub fn new(domain: impl Into<String>) -> Self {
+        let mut table = Table::default();
+        table.domain = domain.into();
+        Self(Arc::new(Mutex::new(table)))
+    }
+
     /// Replaces everything that `owner` has set. A listener stays when its last task has gone, because the next one is
     /// usually on its way; it then closes connections at once. Must be called inside a tokio runtime.
     pub fn set(&self, owner: &str, backends: impl IntoIterator<Item = (Vip, SocketAddr)>) {
@@ -78,7 +87,8 @@ impl Vips {
             if table.listeners.contains_key(&vip) {
                 continue;
             }
-            match listen(&vip) {
+            let address = vip.address(&table.domain);
+            match listen(address) {
                 Ok(listener) => {
                     table.taken.remove(&vip);
                     let task = tokio::spawn(accept(listener, vip.clone(), Arc::downgrade(&self.0)));
@@ -87,8 +97,7 @@ impl Vips {
                 Err(error) => {
                     if table.taken.insert(vip.clone()) {
                         tracing::warn!(
-                            "cannot listen at {} for {}:{}: {error}; tasks that use this name will not reach it",
-                            vip.address(),
+                            "cannot listen at {address} for {}:{}: {error}; tasks that use this name will not reach it",
                             vip.name,
                             vip.port
                         );
@@ -122,8 +131,8 @@ fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn listen(vip: &Vip) -> std::io::Result<TcpListener> {
-    let listener = std::net::TcpListener::bind(vip.address())?;
+fn listen(address: SocketAddrV4) -> std::io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)
 }
@@ -176,7 +185,7 @@ mod tests {
     #[test]
     fn labels_of_tasks_and_of_marathon_apps_give_the_same_name() {
         let vip = |value, service| Vip::parse(value, service).map(|v| (v.name, v.port));
-        let name = "pg.dagflow.l4lb.localhost".to_owned();
+        let name = "pg.dagflow".to_owned();
         for (value, service) in [
             ("pg:5432", "dagflow"),
             ("/pg:5432", "dagflow"),
@@ -203,7 +212,7 @@ mod tests {
     }
 
     async fn greeting(vip: &Vip) -> Option<u8> {
-        let mut stream = TcpStream::connect(vip.address()).await.unwrap();
+        let mut stream = TcpStream::connect(vip.address(DOMAIN)).await.unwrap();
         let mut all = Vec::new();
         let _ = stream.read_to_end(&mut all).await;
         all.first().copied()
@@ -212,14 +221,14 @@ mod tests {
     /// A free port at the name's address.
     fn free(name: &str) -> Vip {
         let mut vip = Vip::parse(&format!("{name}:1"), "vip-test").unwrap();
-        let probe = std::net::TcpListener::bind((*vip.address().ip(), 0)).unwrap();
+        let probe = std::net::TcpListener::bind((*vip.address(DOMAIN).ip(), 0)).unwrap();
         vip.port = probe.local_addr().unwrap().port();
         vip
     }
 
     #[tokio::test]
     async fn connections_go_to_all_tasks_in_turn_and_past_one_that_is_gone() {
-        let vips = Vips::default();
+        let vips = Vips::new(DOMAIN);
         let vip = free("turn");
         let gone = {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -236,7 +245,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_tasks_the_listener_stays_and_closes_connections_until_a_task_is_back() {
-        let vips = Vips::default();
+        let vips = Vips::new(DOMAIN);
         let vip = free("back");
         let backend = backend(7).await;
         vips.set("a", [(vip.clone(), backend)]);

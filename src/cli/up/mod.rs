@@ -164,8 +164,9 @@ pub fn stack_config(run: &Path, ports: ports::Ports) -> StackConfig {
         cpus: ClusterConfig::machine_cpus().max(LEAST_CPUS),
         mem: ClusterConfig::machine_mem(),
         disk: 65536.0,
-        ports: (31000, 32000),
+        ports: ports.tasks,
         attributes: Vec::new(),
+        vip_domain: ports.vip_domain(),
     };
     StackConfig { mesos, folder: run.join("dcos"), port: ports.face }
 }

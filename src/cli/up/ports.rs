@@ -1,5 +1,5 @@
-//! The ports that `up` chooses: the same ones each time as long as they are free, because addresses with them are kept
-//! in the state of services.
+//! The ports and addresses that `up` chooses: the same ones each time as long as they are free, because they are kept in
+//! the state of services; others than those of another `up` on the same machine.
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
@@ -18,12 +18,23 @@ pub struct Ports {
     pub master: u16,
     /// The served package repository.
     pub repository: u16,
+    /// The ports that tasks are offered, first and last. Once chosen they stay: tasks have reserved some of them.
+    pub tasks: (u16, u16),
+    /// What tells the virtual addresses of this cluster from those of others on the machine.
+    pub cluster: u32,
 }
 
 impl Default for Ports {
     /// Mesos' own port, and two beside it.
     fn default() -> Self {
-        Self { face: 5080, master: 5050, repository: 5081 }
+        Self { face: 5080, master: 5050, repository: 5081, tasks: (0, 0), cluster: 0 }
+    }
+}
+
+impl Ports {
+    /// The domain of this cluster's virtual addresses.
+    pub fn vip_domain(&self) -> String {
+        format!("l4lb.{:08x}.localhost", self.cluster)
     }
 }
 
@@ -46,10 +57,21 @@ pub fn choose(run: &Path, face: Option<u16>) -> anyhow::Result<Ports> {
     let master = free_port(last.master, &used)?;
     used.push(master);
     let repository = free_port(last.repository, &used)?;
-    let ports = Ports { face, master, repository };
+    let (tasks, cluster) = match last.tasks {
+        (0, _) => (free_block()?, getrandom::u32()?),
+        kept => (kept, last.cluster),
+    };
+    let ports = Ports { face, master, repository, tasks, cluster };
     let text = serde_json::to_string(&ports)?;
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(ports)
+}
+
+/// A thousand ports that nothing listens at, below those that the system hands out by itself.
+fn free_block() -> anyhow::Result<(u16, u16)> {
+    let mut blocks = (10_000..32_000).rev().step_by(1000).map(|last| (last - 999, last));
+    let found = blocks.find(|(first, last)| (*first..=*last).all(is_free));
+    found.context("no thousand ports in a row from 10000 to 31999 are free for tasks")
 }
 
 fn free_port(first: u16, used: &[u16]) -> anyhow::Result<u16> {

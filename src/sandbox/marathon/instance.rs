@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep};
 const WELL_AFTER: Duration = Duration::from_mins(1);
 
 /// Numbers for ports that the cluster chooses: below those that systems use for outgoing connections, and apart from
-/// the range that agents offer (31000-32000).
-const CHOSEN_PORTS: std::ops::Range<u16> = 21000..29000;
+/// those that agents offer.
+const CHOSEN_PORTS: std::ops::Range<u16> = 32_000..32_768;
 
 /// So many sandboxes of earlier runs of an instance stay, for their logs.
 const KEPT_SANDBOXES: usize = 3;
