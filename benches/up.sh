@@ -1,25 +1,24 @@
 #!/bin/bash
 # How long `dagpkg up` takes from its start, with everything built, to a healthy Airflow, for a new service and again
 # for the kept one; the memory of what is ours; the sizes of the programs. benches/by-hand.sh is the comparison.
-# usage: benches/up.sh      (needs ./build.sh build and ./build.sh setup; nothing else may run from the same service)
+# usage: benches/up.sh      (needs ./build.sh build and ./build.sh setup)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 repository=$PWD
 dagpkg=$repository/target/release/dagpkg
 run=$(mktemp -d)
-name=dagflow-bench-$$
 trap '[ -z "${up:-}" ] || { kill -INT "$up" 2>/dev/null && wait "$up"; } || true; rm -rf "$run"' EXIT
 
-address=$(python3 - "webserver.$name.l4lb.localhost" <<'PYTHON'
-import hashlib, sys
-a, b, c = hashlib.sha256(sys.argv[1].encode()).digest()[:3]
-print(f"127.{64 + a % 64}.{b}.{1 + c % 254}")
-PYTHON
-)
+# healthy SINCE: Airflow's page, found by the service's own list of endpoints, reports heartbeats younger than that
 healthy() {
-    python3 - "http://$address:8080/api/v2/monitor/health" "$1" <<'PYTHON' 2>/dev/null
-import datetime, json, sys, urllib.request
-parts = json.load(urllib.request.urlopen(sys.argv[1], timeout=5))
+    python3 - "$run/ports.json" "$1" <<'PYTHON' 2>/dev/null
+import datetime, hashlib, json, sys, urllib.request
+def get(url):
+    return json.load(urllib.request.urlopen(url, timeout=5))
+face = json.load(open(sys.argv[1]))["face"]
+host, port = get(f"http://127.0.0.1:{face}/service/dagflow/v1/endpoints/webserver")["vip"].rsplit(":", 1)
+a, b, c = hashlib.sha256(host.encode()).digest()[:3]
+parts = get(f"http://127.{64 + a % 64}.{b}.{1 + c % 254}:{port}/api/v2/monitor/health")
 since = datetime.datetime.fromtimestamp(float(sys.argv[2]), datetime.timezone.utc)
 for part in ("scheduler", "dag_processor", "triggerer"):
     assert parts[part]["status"] == "healthy", part
@@ -30,7 +29,7 @@ PYTHON
 start_up() {
     local since
     since=$(date +%s.%N)
-    "$dagpkg" up "$repository" --run "$run" --set service.name="$name" --set airflow.venv="$repository/run/airflow" \
+    "$dagpkg" up "$repository" --run "$run" --set airflow.venv="$repository/run/airflow" \
         --set airflow.load_examples=true > "$run/screen" 2>&1 &
     up=$!
     until healthy "$since"; do

@@ -31,7 +31,7 @@ pub async fn until<T>(what: &str, limit: Duration, mut ask: impl AsyncFnMut() ->
 pub struct Machine {
     folder: tempfile::TempDir,
     up: Option<Child>,
-    /// Of the service: one that no other run on this machine has, for its addresses follow from it.
+    /// The service's name, another one than the default.
     pub service: String,
     pub client: reqwest::Client,
 }
@@ -49,7 +49,7 @@ pub struct Process {
 impl Machine {
     pub fn new() -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder for the run");
-        let service = format!("dagflow-{}", std::process::id());
+        let service = "dagflow-test".to_owned();
         Self { folder, up: None, service, client: dagpkg::http::client().expect("a client") }
     }
 
@@ -192,23 +192,24 @@ impl Machine {
             .collect()
     }
 
-    /// Airflow's address, as every task of the service is given it.
-    pub fn airflow(&self) -> String {
-        let host = dagpkg::wire::vip::loopback_address(&format!("webserver.{}.l4lb.localhost", self.service));
-        format!("http://{host}:8080")
+    /// Airflow's address, from its name in the list of the service's endpoints.
+    pub async fn airflow(&self) -> Result<String, String> {
+        let endpoint = self.api("/v1/endpoints/webserver").await?;
+        let vip = endpoint["vip"].as_str().and_then(|vip| vip.rsplit_once(':'));
+        let (host, port) = vip.ok_or_else(|| endpoint.to_string())?;
+        Ok(format!("http://{}:{port}", dagpkg::wire::vip::loopback_address(host)))
     }
 
     /// Waits until Airflow says that all its parts are healthy, by heartbeats that are younger than `since`: it also
     /// calls a part healthy that died less than half a minute ago.
     pub async fn until_healthy(&self, since: Timestamp, limit: Duration) {
-        let url = format!("{}/api/v2/monitor/health", self.airflow());
         let healthy = |health: &Value, part: &str| {
             let beat = health[part][format!("latest_{part}_heartbeat")].as_str();
             let beat = beat.and_then(|beat| beat.parse::<Timestamp>().ok());
             health[part]["status"] == "healthy" && beat.is_some_and(|beat| beat > since)
         };
         until("Airflow is healthy", limit, async || {
-            let health = self.json(&url).await?;
+            let health = self.json(&format!("{}/api/v2/monitor/health", self.airflow().await?)).await?;
             let parts = ["scheduler", "dag_processor", "triggerer"].iter().all(|part| healthy(&health, part));
             if parts && health["metadatabase"]["status"] == "healthy" {
                 Ok(())

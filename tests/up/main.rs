@@ -161,7 +161,8 @@ impl Airflow<'_> {
     async fn log_in(machine: &Machine) -> Airflow<'_> {
         let file = machine.run().join("state/secrets").join(&machine.service).join("admin-password");
         let password = std::fs::read_to_string(file).expect("the first user's password");
-        let mut airflow = Airflow { machine, url: machine.airflow(), token: String::new() };
+        let mut airflow =
+            Airflow { machine, url: machine.airflow().await.expect("an address"), token: String::new() };
         let user = json!({"username": "admin", "password": password.trim()});
         let answer = airflow.call(reqwest::Method::POST, "/auth/token", Some(user)).await.expect("a token");
         answer["access_token"].as_str().expect("a token").clone_into(&mut airflow.token);

@@ -113,7 +113,7 @@ impl Signals {
 async fn bring_up(args: &Args, dir: &Path, run: &Path) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let progress = Progress::new();
-    let ports = ports::choose(run, args.port)?;
+    let (ports, held) = ports::choose(run, args.port)?;
     let known = options::Known {
         master_url: format!("http://127.0.0.1:{}", ports.master),
         state_dir: run.join("state"),
@@ -126,6 +126,7 @@ async fn bring_up(args: &Args, dir: &Path, run: &Path) -> anyhow::Result<ExitCod
     let package = prepare::prepare(&folders, ports.repository, &known, &args.options, &args.set)?;
     progress.say(&format!("built the package {} into {}", package.name, repo.display()));
 
+    drop(held);
     // from here on there is something to stop
     let repository = package.serve().await?;
     progress.begin("Starting the cluster");
