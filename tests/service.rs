@@ -267,6 +267,32 @@ fn after_a_power_failure_of_everything_the_same_service_comes_back_with_its_data
 }
 
 #[test]
+fn tasks_of_one_pod_have_volumes_of_their_own_even_with_the_same_path() {
+    let task = |name: &str| {
+        format!(
+            "      {name}:\n        goal: RUNNING\n        cmd: pwd -P >> data/who; echo {name} >> data/who; exec sleep 1000\n        \
+             cpus: 0.1\n        memory: 32\n        volume: {{path: data, type: ROOT, size: 10}}\n        \
+             readiness-check: {{cmd: test -s data/who, interval: 1, timeout: 5}}\n"
+        )
+    };
+    let steps = "plans: {deploy: {phases: {one: {pod: two, steps: [default: [[a], [b]]]}}}}\n";
+    let service =
+        format!("name: hello\npods:\n  two:\n    count: 1\n    tasks:\n{}{}{steps}", task("a"), task("b"));
+    let world = World::new(&service);
+    world.until_deployed();
+    let status = world.get("/v1/pod/two-0/status").unwrap();
+    let running = status["tasks"].as_array().unwrap().iter().filter(|t| t["status"] == "RUNNING").count();
+    assert_eq!(running, 2, "{status}");
+    let info = world.get("/v1/pod/two-0/info").unwrap();
+    let executors: Vec<_> =
+        info.as_array().unwrap().iter().map(|t| &t["info"]["executor"]["executor_id"]).collect();
+    assert_eq!(executors[0], executors[1], "the second task joins the executor of the first");
+    let volumes = find_all(&world.path("cluster").join("agents/0/volumes"), "who");
+    let lines: Vec<usize> = volumes.iter().map(|v| fs::read_to_string(v).unwrap().lines().count()).collect();
+    assert_eq!(lines, [2, 2], "each has written to a volume of its own");
+}
+
+#[test]
 fn a_broken_service_file_is_refused_with_its_place_before_anything_starts() {
     let dir = tempfile::tempdir().unwrap();
     let svc = dir.path().join("svc.yml");
@@ -287,16 +313,18 @@ fn a_broken_service_file_is_refused_with_its_place_before_anything_starts() {
 
 /// A file of this name below a folder.
 fn find(folder: &Path, name: &str) -> Option<PathBuf> {
-    for entry in fs::read_dir(folder).ok()?.flatten() {
-        let kind = entry.file_type().ok()?;
-        if kind.is_file() && entry.file_name() == name {
-            return Some(entry.path());
-        }
-        if kind.is_dir()
-            && let Some(found) = find(&entry.path(), name)
-        {
-            return Some(found);
+    find_all(folder, name).into_iter().next()
+}
+
+/// All files of this name below a folder; links are not followed.
+fn find_all(folder: &Path, name: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => found.extend(find_all(&entry.path(), name)),
+            Ok(kind) if kind.is_file() && entry.file_name() == name => found.push(entry.path()),
+            _ => {}
         }
     }
-    None
+    found
 }

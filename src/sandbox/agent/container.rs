@@ -58,10 +58,9 @@ impl Job {
             let own = self.task.command.as_ref().and_then(|c| c.user.as_deref());
             make_sandbox(&self.sandbox, Some(own.unwrap_or(&self.user))).map_err(LaunchError::Sandbox)?;
             link_task(&self.executor_sandbox, &self.task.task_id.value, &self.sandbox);
-            volumes::link_persistent(&self.agent_dir, &self.task.resources, &self.sandbox)?;
         }
-        // also here: Mesos gives all resources of a group to its executor
-        volumes::link_persistent(&self.agent_dir, &self.task.resources, &self.executor_sandbox)?;
+        // In the task's own sandbox only: volumes of tasks that share an executor may have the same path.
+        volumes::link_persistent(&self.agent_dir, &self.task.resources, &self.sandbox)?;
         let container = self.task.container.as_ref();
         let secrets = secrets(&self.agent_dir, &self.container).join("task");
         let own = volumes::link_container(container, &self.sandbox, &self.executor_sandbox, &secrets)?;
