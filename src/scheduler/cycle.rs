@@ -38,6 +38,8 @@ pub struct OfferOutcome {
 #[derive(Clone, Debug)]
 pub struct Demand {
     suppressed: bool,
+    /// Something was declined for long since offers were last asked for.
+    declined: bool,
     work: BTreeSet<String>,
     revive: bool,
     tokens: f64,
@@ -54,13 +56,23 @@ impl Default for Demand {
     fn default() -> Self {
         let work = BTreeSet::new();
         let last_revive = f64::NEG_INFINITY;
-        Self { suppressed: false, work, revive: false, tokens: TOKENS, refilled: 0.0, last_revive }
+        Self {
+            suppressed: false,
+            declined: false,
+            work,
+            revive: false,
+            tokens: TOKENS,
+            refilled: 0.0,
+            last_revive,
+        }
     }
 }
 
 impl Demand {
     pub(super) fn subscribed(&mut self) {
+        // the subscription itself brings all offers
         self.suppressed = false;
+        self.declined = false;
         self.work.clear();
     }
 
@@ -351,6 +363,7 @@ impl Scheduler {
         if offer_ids.is_empty() {
             return;
         }
+        self.demand.declined |= seconds >= LONG_DECLINE;
         let filters = Some(Filters { refuse_seconds: Some(seconds) });
         self.call(CallType::Decline, |c| c.decline = Some(Decline { offer_ids, filters }));
     }
@@ -376,16 +389,18 @@ impl Scheduler {
         }
     }
 
-    /// Revives offers when there is new work, because long declines may hide useful ones; suppresses them when there is
+    /// Revives offers when there is new work and long declines may hide useful ones; suppresses them when there is
     /// nothing to do.
     fn tell_demand(&mut self, now: f64, work: BTreeSet<String>) {
-        if !work.is_subset(&self.demand.work) || !work.is_empty() && self.demand.suppressed {
+        let hidden = self.demand.declined || self.demand.suppressed;
+        if hidden && !work.is_subset(&self.demand.work) || !work.is_empty() && self.demand.suppressed {
             self.demand.revive = true;
         }
         self.demand.work = work;
         if self.demand.revive && !self.demand.work.is_empty() && self.demand.may_revive(now) {
             self.demand.revive = false;
             self.demand.suppressed = false;
+            self.demand.declined = false;
             self.call(CallType::Revive, |c| c.revive = Some(Roles::default()));
         }
         let busy = |p: &Plan| {
