@@ -82,12 +82,14 @@ impl ServiceContext {
 
     /// The role of a pod's reservations.
     pub fn pod_role(&self, pre_reserved_role: &str) -> String {
-        if pre_reserved_role == "*" {
-            self.role.clone()
-        } else {
-            format!("{pre_reserved_role}/{}", self.role)
-        }
+        pod_role(&self.role, pre_reserved_role)
     }
+}
+
+/// The role of a pod's reservations: the service's `role`, or below the statically reserved one that they refine (`*` for
+/// none).
+pub fn pod_role(role: &str, pre_reserved_role: &str) -> String {
+    if pre_reserved_role == "*" { role.to_owned() } else { format!("{pre_reserved_role}/{role}") }
 }
 
 /// All offers of one agent to one role, put together.

@@ -207,6 +207,29 @@ fn interrupt(
     Ok(Outcome::Done)
 }
 
+/// What a command on a plan, a phase or a step is about: how far that is, and the steps in it. `status` is the plan's.
+fn targets(
+    now: f64,
+    plan: &Plan,
+    status: Status,
+    phase: Option<&str>,
+    step: Option<&str>,
+) -> Result<(Status, Vec<StepAt>), CommandError> {
+    match (phase, step) {
+        (None, Some(_)) => Err(CommandError::MissingPhase),
+        (Some(phase), Some(step)) => {
+            let at = step_at(plan, phase, step)?;
+            Ok((plan.phases[at.phase].steps[at.step].status(now), vec![at]))
+        }
+        (Some(name), None) => {
+            let phase = phases(plan, name)?[0];
+            let steps = (0..plan.phases[phase].steps.len()).map(|step| StepAt { phase, step });
+            Ok((plan.phases[phase].status(now, &[]), steps.collect()))
+        }
+        (None, None) => Ok((status, all_steps(plan))),
+    }
+}
+
 fn force_complete(
     now: f64,
     plan: &mut Plan,
@@ -214,19 +237,7 @@ fn force_complete(
     phase: Option<&str>,
     step: Option<&str>,
 ) -> Result<Outcome, CommandError> {
-    let (was, targets): (Status, Vec<StepAt>) = match (phase, step) {
-        (None, Some(_)) => return Err(CommandError::MissingPhase),
-        (Some(phase), Some(step)) => {
-            let at = step_at(plan, phase, step)?;
-            (plan.step(at).map_or(Status::Complete, |s| s.status(now)), vec![at])
-        }
-        (Some(phase), None) => {
-            let i = phases(plan, phase)?[0];
-            let steps = (0..plan.phases[i].steps.len()).map(|step| StepAt { phase: i, step });
-            (plan.phases[i].status(now, &[]), steps.collect())
-        }
-        (None, None) => (status, all_steps(plan)),
-    };
+    let (was, targets) = targets(now, plan, status, phase, step)?;
     if was == Status::Complete {
         return Ok(Outcome::Already);
     }
@@ -251,24 +262,16 @@ fn restart(
     phase: Option<&str>,
     step: Option<&str>,
 ) -> Result<(Outcome, Vec<String>), CommandError> {
-    let (was, targets) = match (phase, step) {
-        (None, Some(_)) => return Err(CommandError::MissingPhase),
-        (Some(phase), Some(step)) => {
-            let at = step_at(plan, phase, step)?;
-            (plan.step(at).map_or(Status::Pending, |s| s.status(now)), vec![at])
+    let (was, targets) = targets(now, plan, status, phase, step)?;
+    // What is restarted as a whole also goes on by itself.
+    match (phase, step) {
+        (Some(name), None) => {
+            let at = phases(plan, name)?[0];
+            plan.phases[at].strategy.interrupted = false;
         }
-        (Some(phase), None) => {
-            let i = phases(plan, phase)?[0];
-            let targets = (0..plan.phases[i].steps.len()).map(|step| StepAt { phase: i, step }).collect();
-            let was = plan.phases[i].status(now, &[]);
-            plan.phases[i].strategy.interrupted = false;
-            (was, targets)
-        }
-        (None, None) => {
-            plan.strategy.interrupted = false;
-            (status, all_steps(plan))
-        }
-    };
+        (None, None) => plan.strategy.interrupted = false,
+        _ => {}
+    }
     if was == Status::Pending {
         return Ok((Outcome::Already, Vec::new()));
     }

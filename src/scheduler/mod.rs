@@ -184,19 +184,12 @@ impl Scheduler {
     fn roles(&self) -> Vec<String> {
         let mut roles = vec![self.config.role.clone()];
         for pod in &self.service.spec.pods {
-            let role = self.pod_role(pod);
+            let role = crate::offer::pod_role(&self.config.role, &pod.pre_reserved_role);
             if !roles.contains(&role) {
                 roles.push(role);
             }
         }
         roles
-    }
-
-    fn pod_role(&self, pod: &PodSpec) -> String {
-        match pod.pre_reserved_role.as_str() {
-            "*" => self.config.role.clone(),
-            pre => format!("{pre}/{}", self.config.role),
-        }
     }
 
     /// The service's name.

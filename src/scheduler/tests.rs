@@ -574,3 +574,41 @@ fn after_an_uninstall_nothing_runs_and_nothing_is_reserved_or_stored() {
         assert!(!again.needs_master(), "what is removed does not register again");
     }
 }
+
+#[test]
+fn operators_hold_release_skip_and_repeat_plans_phases_and_steps() {
+    let mut world = World::new(SERVICE);
+    let say = |world: &mut World, phase: Option<&str>, step: Option<&str>, command: PlanCommand| {
+        let text = |t: Option<&str>| t.map(str::to_owned);
+        let command =
+            Command::Plan { plan: "deploy".to_owned(), phase: text(phase), step: text(step), command };
+        let (outcome, _, effects) = world.scheduler.command(world.now, &command)?;
+        world.perform(effects);
+        Ok::<_, CommandError>(outcome)
+    };
+    use crate::plan::Outcome::{Already, Done};
+    assert_eq!(say(&mut world, None, None, PlanCommand::Interrupt), Ok(Done));
+    assert_eq!(say(&mut world, None, None, PlanCommand::Interrupt), Ok(Already));
+    world.steps(3);
+    assert_eq!((world.status("deploy"), world.launched.len()), (Status::Waiting, 0));
+    assert_eq!(say(&mut world, None, None, PlanCommand::Continue), Ok(Done));
+    world.steps(3);
+    assert_eq!(world.launched, ["db-0-server"]);
+    assert_eq!(say(&mut world, Some("db"), Some("db-0:[server]"), PlanCommand::ForceComplete), Ok(Done));
+    assert_eq!(say(&mut world, Some("db"), None, PlanCommand::ForceComplete), Ok(Already));
+    world.steps(10);
+    assert_eq!(world.status("deploy"), Status::Complete, "without waiting for the readiness check");
+    world.launched.clear();
+    assert_eq!(say(&mut world, Some("web"), Some("web-1:[server]"), PlanCommand::Restart), Ok(Done));
+    world.steps(3);
+    assert_eq!(world.launched, ["web-1-server"], "the step alone is done again");
+    world.launched.clear();
+    assert_eq!(say(&mut world, Some("web"), None, PlanCommand::Restart), Ok(Done));
+    world.steps(10);
+    assert_eq!(world.launched, ["web-0-server", "web-1-server"]);
+    let missing = |kind, name: &str| Err(CommandError::NotFound { kind, name: name.to_owned() });
+    assert_eq!(say(&mut world, Some("nix"), None, PlanCommand::Restart), missing("Phase", "nix"));
+    assert_eq!(say(&mut world, Some("web"), Some("nix"), PlanCommand::Restart), missing("Step", "nix"));
+    let without_phase = say(&mut world, None, Some("web-0:[server]"), PlanCommand::ForceComplete);
+    assert_eq!(without_phase, Err(CommandError::MissingPhase));
+}
