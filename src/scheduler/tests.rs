@@ -577,6 +577,7 @@ fn after_an_uninstall_nothing_runs_and_nothing_is_reserved_or_stored() {
 
 #[test]
 fn operators_hold_release_skip_and_repeat_plans_phases_and_steps() {
+    use crate::plan::Outcome::{Already, Done};
     let mut world = World::new(SERVICE);
     let say = |world: &mut World, phase: Option<&str>, step: Option<&str>, command: PlanCommand| {
         let text = |t: Option<&str>| t.map(str::to_owned);
@@ -586,7 +587,6 @@ fn operators_hold_release_skip_and_repeat_plans_phases_and_steps() {
         world.perform(effects);
         Ok::<_, CommandError>(outcome)
     };
-    use crate::plan::Outcome::{Already, Done};
     assert_eq!(say(&mut world, None, None, PlanCommand::Interrupt), Ok(Done));
     assert_eq!(say(&mut world, None, None, PlanCommand::Interrupt), Ok(Already));
     world.steps(3);
@@ -611,4 +611,33 @@ fn operators_hold_release_skip_and_repeat_plans_phases_and_steps() {
     assert_eq!(say(&mut world, Some("web"), Some("nix"), PlanCommand::Restart), missing("Step", "nix"));
     let without_phase = say(&mut world, None, Some("web-0:[server]"), PlanCommand::ForceComplete);
     assert_eq!(without_phase, Err(CommandError::MissingPhase));
+}
+
+#[test]
+fn what_an_update_may_not_change_is_refused() {
+    let with_volume =
+        SERVICE.replace("    count: 2\n", "    count: 2\n    volume: {path: v, type: ROOT, size: 5}\n");
+    let table = [
+        ("count: 2", "count: 1", "count"),
+        ("{path: v, type: ROOT, size: 5}", "{path: v, type: ROOT, size: 6}", "pods.web.volumes"),
+        (
+            "{path: data, type: ROOT, size: 100}",
+            "{path: other, type: ROOT, size: 100}",
+            "tasks.server.volumes",
+        ),
+        ("    count: 2\n", "    count: 2\n    networks: {dcos: }\n", "networks"),
+        ("    count: 2\n", "    count: 2\n    pre-reserved-role: fast\n", "pre-reserved-role"),
+        ("  job:", "  other:", "pods.job"),
+    ];
+    let old = service(&with_volume).spec;
+    assert_eq!(validate::update(Some(&old), &old), []);
+    for (from, to, field) in table {
+        let new = service(&with_volume.replace(from, to)).spec;
+        let errors = validate::update(Some(&old), &new);
+        assert!(errors.iter().any(|e| e.field.contains(field) && !e.fatal), "{to}: {errors:?}");
+    }
+    let new = ServiceSpec { user: "somebody".to_owned(), ..old.clone() };
+    assert!(validate::update(Some(&old), &new).iter().any(|e| e.field == "user" && e.fatal));
+    let new = ServiceSpec { name: "a__b".to_owned(), ..old.clone() };
+    assert!(validate::update(None, &new).iter().any(|e| e.field == "service.name"));
 }
