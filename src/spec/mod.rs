@@ -1,28 +1,35 @@
 //! The service language: `svc.yml` → [`Service`].
 //!
-//! Parses and validates what an author wrote and answers every mistake with a diagnostic that has a file, line and
+//! Parses and validates what an author wrote and answers every mistake with a finding that has a file, line and
 //! column. Rendering of the Mustache template around it is done before, by `template`. No I/O: files that a
 //! service refers to (config templates) come in through the caller. Used by `package`, `scheduler`, `simulate`
 //! and `cli`.
 
-mod diagnostic;
+mod container;
 mod fields;
+mod findings;
+mod language;
 mod model;
 mod placement;
 mod plans;
 mod pod;
+mod reference;
 mod resources;
+mod schema;
 mod service;
 mod task;
 #[cfg(test)]
 mod tests;
+mod uses;
 mod yaml;
 
-pub use diagnostic::{Code, Diagnostic, Severity};
 pub use model::*;
+pub use reference::key_tables;
+pub use schema::schema;
 pub use task::env_name;
 pub use yaml::MAX_BYTES;
 
+use crate::finding::{Finding, Severity, Source};
 use std::collections::BTreeMap;
 
 /// What a service file means beside its own text.
@@ -36,21 +43,19 @@ pub struct Context<'a> {
 
 /// Reads a service file whose Mustache tags are rendered already.
 ///
-/// `file` is only for diagnostics. All mistakes are reported at once: `Err` holds errors and warnings in the order of
-/// their places, `Ok` the service and its warnings.
-pub fn parse(
-    file: &str,
-    rendered: &str,
-    context: &Context,
-) -> Result<(Service, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let findings = diagnostic::Findings::new(file, rendered);
-    let service = yaml::read(rendered, &findings).and_then(|root| {
-        let fields = fields::Fields::new(&root, String::new(), &(0..0), &findings)?;
+/// All mistakes are reported at once, in the order of their places. With `Ok` there may be errors, too: those that leave
+/// the file readable ([`Code::is_refusal`](crate::finding::Code::is_refusal)).
+pub fn parse(rendered: &Source, context: &Context) -> Result<(Service, Vec<Finding>), Vec<Finding>> {
+    let findings = findings::Findings::new(rendered);
+    let service = yaml::read(&rendered.text, &findings).and_then(|root| {
+        let fields = fields::Fields::new(&language::SERVICE, &root, String::new(), &(0..0), &findings)?;
         Some(service::read(fields, context))
     });
     let found = findings.into_vec();
     match service {
-        Some(service) if found.iter().all(|d| d.severity == Severity::Warning) => Ok((service, found)),
+        Some(service) if found.iter().all(|f| f.severity == Severity::Warning || f.code.is_refusal()) => {
+            Ok((service, found))
+        }
         _ => Err(found),
     }
 }

@@ -58,6 +58,10 @@ pub struct ServiceSpec {
     /// The service's web page, shown by Mesos.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub web_url: Option<String>,
+    /// The region of pods whose placement says nothing of regions. No key of the file: the scheduler's environment
+    /// says it, and here it is kept to see when it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
     /// The pods, in file order, which is deploy order.
     #[serde(rename = "pod-specs")]
     pub pods: Vec<PodSpec>,
@@ -306,6 +310,8 @@ pub struct NetworkSpec {
     pub labels: Vec<(String, String)>,
 }
 
+/// The virtual network that DC/OS brings along: containers on it have addresses and ports of their own.
+pub const OVERLAY_NETWORK: &str = "dcos";
 /// The bridge network of a Mesos agent: containers on it reach the host's ports by mapping.
 pub const BRIDGE_NETWORK: &str = "mesos-bridge";
 
@@ -448,6 +454,9 @@ pub struct Placement {
     pub text: String,
     /// What it means.
     pub rules: Vec<PlacementRule>,
+    /// Why it means nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// One placement rule, in Marathon's terms.

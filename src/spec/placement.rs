@@ -1,7 +1,8 @@
 //! Placement constraints, in the three spellings that Marathon and the SDK know: a JSON list of lists, one JSON list,
-//! or `field:OPERATOR:parameter,…` with backslash as the escape. Called by the reading of a pod; what the rules
+//! or `field:OPERATOR:parameter,…`, in which a backslash before a colon or comma makes it a part of a text. Called by the reading of a pod; what the rules
 //! mean for an offer is `offer`'s matter.
 
+use super::fields::brief;
 use super::model::{Placement, PlacementOperator, PlacementRule};
 use thiserror::Error;
 
@@ -32,7 +33,9 @@ impl PlacementError {
                 "if the text comes from a variable, write it with three braces, {{{NAME}}}: two escape the quotes"
             }
             Self::Operator(_) => "operators: UNIQUE, CLUSTER, GROUP_BY, LIKE, UNLIKE, MAX_PER, IS, IS_NOT",
-            Self::Regex(..) => "look-around and back-references are not supported",
+            Self::Regex(..) => {
+                "the expression must match the whole value; a backslash escapes special characters"
+            }
             _ => "write it as '[[\"hostname\", \"UNIQUE\"]]' or 'hostname:UNIQUE'",
         }
     }
@@ -46,7 +49,12 @@ pub(super) fn parse(text: &str) -> Result<Option<Placement>, PlacementError> {
     }
     let rows = if trimmed.starts_with('[') { json_rows(trimmed)? } else { text_rows(trimmed) };
     let rules = rows.iter().map(|row| rule(row)).collect::<Result<Vec<_>, _>>()?;
-    Ok((!rules.is_empty()).then(|| Placement { text: text.to_owned(), rules }))
+    Ok((!rules.is_empty()).then(|| Placement { text: text.to_owned(), rules, error: None }))
+}
+
+/// A constraint that means nothing, for which no agent will do.
+pub(super) fn invalid(text: &str, error: &PlacementError) -> Placement {
+    Placement { text: text.to_owned(), rules: Vec::new(), error: Some(error.to_string()) }
 }
 
 fn json_rows(text: &str) -> Result<Vec<Vec<String>>, PlacementError> {
@@ -56,12 +64,13 @@ fn json_rows(text: &str) -> Result<Vec<Vec<String>>, PlacementError> {
     let cell = |value: &Value| match value {
         Value::String(text) => Ok(text.clone()),
         Value::Number(number) => Ok(number.to_string()),
-        other => Err(PlacementError::Element(other.to_string())),
+        Value::Bool(boolean) => Ok(boolean.to_string()),
+        other => Err(PlacementError::Element(brief(&other.to_string()))),
     };
     if items.iter().any(Value::is_array) {
         let row = |item: &Value| match item {
             Value::Array(cells) => cells.iter().map(cell).collect(),
-            other => Err(PlacementError::Element(other.to_string())),
+            other => Err(PlacementError::Element(brief(&other.to_string()))),
         };
         return items.iter().map(row).collect();
     }
@@ -80,7 +89,11 @@ fn text_rows(text: &str) -> Vec<Vec<String>> {
         match (c, row.last_mut()) {
             (',', _) => rows.push(vec![String::new()]),
             (':', _) => row.push(String::new()),
-            ('\\', Some(cell)) => cell.extend(chars.next()),
+            ('\\', Some(cell)) => match chars.next() {
+                Some(separator @ (',' | ':')) => cell.push(separator),
+                // not ours: it belongs to a regular expression
+                next => cell.extend(std::iter::once('\\').chain(next)),
+            },
             (c, Some(cell)) => cell.push(c),
             (_, None) => {}
         }
@@ -93,7 +106,7 @@ fn rule(row: &[String]) -> Result<PlacementRule, PlacementError> {
     let mut cells = row.iter().map(|cell| cell.trim().to_owned());
     let (Some(field), Some(name), 2..=3) = (cells.next().filter(|f| !f.is_empty()), cells.next(), entries)
     else {
-        return Err(PlacementError::Entries(row.join(":"), entries));
+        return Err(PlacementError::Entries(brief(&row.join(":")), entries));
     };
     let parameter = cells.next().filter(|p| !p.is_empty());
     let operator = operator(&name.to_ascii_uppercase(), parameter.as_ref())?;
@@ -103,13 +116,13 @@ fn rule(row: &[String]) -> Result<PlacementRule, PlacementError> {
 fn operator(name: &str, parameter: Option<&String>) -> Result<PlacementOperator, PlacementError> {
     let needed = || parameter.cloned().ok_or_else(|| PlacementError::NoParameter(name.to_owned()));
     let number =
-        |text: String| text.parse::<u32>().map_err(|_| PlacementError::Number(name.to_owned(), text));
-    let regex = |text: String| match regex::Regex::new(&text) {
+        |text: String| text.parse::<u32>().map_err(|_| PlacementError::Number(name.to_owned(), brief(&text)));
+    let regex = |text: String| match fancy_regex::Regex::new(&text) {
         Ok(_) => Ok(text),
         Err(error) => {
             let why = error.to_string();
             let last = why.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            Err(PlacementError::Regex(text, last))
+            Err(PlacementError::Regex(brief(&text), brief(&last)))
         }
     };
     Ok(match name {
@@ -121,7 +134,7 @@ fn operator(name: &str, parameter: Option<&String>) -> Result<PlacementOperator,
         "MAX_PER" => PlacementOperator::MaxPer(number(needed()?)?),
         "IS" => PlacementOperator::Is(needed()?),
         "IS_NOT" => PlacementOperator::IsNot(needed()?),
-        _ => return Err(PlacementError::Operator(name.to_owned())),
+        _ => return Err(PlacementError::Operator(brief(name))),
     })
 }
 
@@ -148,8 +161,10 @@ mod tests {
             ("rack".to_owned(), PlacementOperator::GroupBy(Some(3))),
             ("@zone".to_owned(), PlacementOperator::MaxPer(2)),
         ];
-        assert_eq!(rules(r#"[["rack","GROUP_BY",3],["@zone","MAX_PER","2"]]"#), expected);
-        assert_eq!(rules("rack:GROUP_BY:3,@zone:MAX_PER:2"), expected);
+        assert_eq!(rules(r#"[["rack","group_by",3],["@zone","MAX_PER","2"]]"#), expected);
+        assert_eq!(rules(" rack : Group_By : 3 , @zone:max_per:2 "), expected);
+        let public = vec![("public".to_owned(), PlacementOperator::Cluster("true".to_owned()))];
+        assert_eq!(rules(r#"["public", "CLUSTER", true]"#), public);
     }
 
     #[test]
@@ -157,6 +172,14 @@ mod tests {
         assert_eq!(
             rules(r"a:LIKE:x\:y\,z"),
             vec![("a".to_owned(), PlacementOperator::Like("x:y,z".to_owned()))]
+        );
+        assert_eq!(
+            rules(r"a:LIKE:r\d+\\,b:UNLIKE:(?!x).*\."),
+            vec![
+                ("a".to_owned(), PlacementOperator::Like(r"r\d+\\".to_owned())),
+                ("b".to_owned(), PlacementOperator::Unlike(r"(?!x).*\.".to_owned())),
+            ],
+            "a backslash before anything else belongs to the expression"
         );
     }
 
@@ -173,7 +196,7 @@ mod tests {
     fn each_mistake_has_its_own_error() {
         let cases: [(&str, Is); 8] = [
             ("[[&quot;hostname&quot;]]", |e| matches!(e, PlacementError::Json(_))),
-            (r#"[["a","IS",true]]"#, |e| matches!(e, PlacementError::Element(_))),
+            (r#"[["a","IS",null]]"#, |e| matches!(e, PlacementError::Element(_))),
             ("hostname", |e| matches!(e, PlacementError::Entries(_, 1))),
             ("[[]]", |e| matches!(e, PlacementError::Entries(_, 0))),
             ("a:NEAR:b", |e| matches!(e, PlacementError::Operator(_))),

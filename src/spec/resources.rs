@@ -1,18 +1,23 @@
 //! Resource sets, ports and volumes: what a task or a pod reserves. Used only by the rest of `spec`.
 
-use super::diagnostic::Code;
 use super::fields::{Fields, brief};
+use super::language;
 use super::model::{Limit, PortSpec, ResourceLimits, ResourceSet, VipSpec, VolumeKind, VolumeSpec};
-use super::yaml::{Node, Span, Value};
+use super::yaml::Span;
+use crate::finding::Code;
+use std::collections::{HashMap, HashSet};
 
 /// The keys of a resource set, which a task may hold inline.
-pub(super) const KEYS: [&str; 7] =
-    ["cpus", "gpus", "memory", "ports", "volume", "volumes", "resource-limits"];
+pub(super) fn keys() -> impl Iterator<Item = &'static str> {
+    language::RESOURCE_SET.keys.iter().map(|key| key.name)
+}
 
 /// A resource set, and where its ports' names are.
 pub(super) struct ParsedSet {
     /// The set.
     pub set: ResourceSet,
+    /// Where its name is; where its keys are, for those of a task.
+    pub place: Span,
     /// For each port the place of its name.
     pub port_places: Vec<Span>,
 }
@@ -30,21 +35,21 @@ pub(super) fn read(id: &str, fields: &mut Fields) -> ParsedSet {
         limits: ResourceLimits::default(),
     };
     let limits = limits(fields, &set);
-    if !KEYS[..6].iter().any(|key| fields.has(key)) {
+    if !keys().filter(|key| *key != "resource-limits").any(|key| fields.has(key)) {
         let help =
             "give it `cpus` and `memory`, or name one of the pod's `resource-sets` with `resource-set`";
-        fields.error(&fields.span, Code::Empty, format!("`{}` reserves no resources", fields.path), help);
+        fields.report(&fields.span, Code::Empty, format!("`{}` reserves no resources", fields.path), help);
     }
-    ParsedSet { set: ResourceSet { limits, ..set }, port_places }
+    ParsedSet { set: ResourceSet { limits, ..set }, place: fields.span.clone(), port_places }
 }
 
 fn megabytes(fields: &mut Fields, key: &'static str) -> Option<f64> {
-    // 2^53 MB is far beyond any machine, and up to there a float holds every integer
-    fields.integer(key, 1..=1 << 53).map(|mb| mb as f64)
+    // the table's bound is where a float still holds every integer
+    fields.integer::<i64>(key).map(|mb| mb as f64)
 }
 
 fn limits(fields: &mut Fields, set: &ResourceSet) -> ResourceLimits {
-    let Some(mut limits) = fields.map("resource-limits") else { return ResourceLimits::default() };
+    let Some(mut limits) = fields.block("resource-limits") else { return ResourceLimits::default() };
     let read = ResourceLimits {
         cpus: limit(&mut limits, "cpus", set.cpus),
         memory: limit(&mut limits, "memory", set.memory),
@@ -54,207 +59,162 @@ fn limits(fields: &mut Fields, set: &ResourceSet) -> ResourceLimits {
 }
 
 fn limit(fields: &mut Fields, key: &'static str, request: Option<f64>) -> Option<Limit> {
-    let text = fields.text(key).filter(|text| !text.text.trim().is_empty())?;
+    let text = fields.text(key)?;
     if text.text.trim() == "unlimited" {
         return Some(Limit::Unlimited);
     }
-    let Ok(value) =
-        text.text.trim().parse::<f64>().map_err(drop).and_then(|v| if v.is_nan() { Err(()) } else { Ok(v) })
-    else {
+    let value = text.text.trim().replace('_', "").parse::<f64>();
+    let Some(value) = value.ok().filter(|value| *value > 0.0) else {
         let message = format!("`{}` cannot be `{}`", fields.path_of(key), brief(text.text));
-        let found = fields.findings.error(&text.span, Code::ScalarType, message);
-        fields.findings.add(found.expected("a number or `unlimited`"));
+        let found = fields.findings.at(&text.span, Code::ScalarType, message);
+        fields.findings.add(found.expected("a number above 0, or `unlimited`"));
         return None;
     };
-    if request.is_some_and(|request| value < request) {
-        let request = request.unwrap_or_default();
-        let message = format!("the limit of {key}, {value}, is below the request, {request}");
-        fields.error(
-            &text.span,
-            Code::LimitBelowRequest,
-            message,
-            format!("make it {request} or more, or `unlimited`"),
-        );
+    match request {
+        Some(request) if value < request => {
+            let message = format!("the limit of {key}, {value}, is below the request, {request}");
+            let help = format!("make it {request} or more, or `unlimited`");
+            fields.report(&text.span, Code::LimitBelowRequest, message, help);
+        }
+        Some(_) => {}
+        None => {
+            let message = format!("`{}` limits what is not reserved", fields.path_of(key));
+            fields.report(&text.span, Code::NoEffect, message, format!("reserve `{key}`, too"));
+        }
     }
     Some(if value.is_infinite() { Limit::Unlimited } else { Limit::Value(value) })
 }
 
 fn ports(fields: &mut Fields, places: &mut Vec<Span>) -> Vec<PortSpec> {
-    let Some(map) = fields.map("ports") else { return Vec::new() };
+    let Some(map) = fields.named("ports") else { return Vec::new() };
     let mut ports: Vec<PortSpec> = Vec::new();
-    for (key, node) in map.names() {
-        let Some(mut fields) = map.named(key, node) else { continue };
+    let mut by_number: HashMap<u16, usize> = HashMap::new();
+    for (key, mut fields) in map.entries {
         let port = port(&key.text, &mut fields);
-        if let Some((first, other)) =
-            ports.iter().zip(&*places).find(|(p, _)| p.port != 0 && p.port == port.port)
-        {
-            let message = format!("the ports `{}` and `{}` are both {}", first.name, port.name, port.port);
-            let found = fields.findings.error(&key.span, Code::NotUnique, message);
-            fields.findings.add(
-                found
-                    .related(other, "the other one")
-                    .help("give each its own number, or 0 to have one chosen"),
+        if let Some(first) = by_number.insert(port.port, ports.len()).filter(|_| port.port != 0) {
+            let message = format!(
+                "the ports `{}` and `{}` are both {}",
+                brief(&ports[first].name),
+                brief(&port.name),
+                port.port
             );
+            let found = fields.findings.at(&key.span, Code::NotUnique, message);
+            let found = found.related(fields.findings.source, &places[first], "the other one");
+            fields.findings.add(found.help("give each its own number, or 0 to have one chosen"));
         }
         ports.push(port);
         places.push(key.span.clone());
         fields.finish();
     }
+    let names: HashSet<&str> = ports.iter().map(|p| p.name.as_str()).collect();
     for (port, place) in ports.iter().zip(&*places) {
         let Some(vip) = &port.vip else { continue };
-        if vip.prefix != port.name && ports.iter().any(|other| other.name == vip.prefix) {
-            let message =
-                format!("the VIP of port `{}` has the name of another port, `{}`", port.name, vip.prefix);
-            map.error(place, Code::NotUnique, message, "choose another `prefix` for the VIP");
+        if vip.prefix != port.name && names.contains(vip.prefix.as_str()) {
+            let message = format!(
+                "the VIP of port `{}` has the name of another port, `{}`",
+                brief(&port.name),
+                brief(&vip.prefix)
+            );
+            fields.report(place, Code::NotUnique, message, "choose another `prefix` for the VIP");
         }
     }
     ports
 }
 
 fn port(name: &str, fields: &mut Fields) -> PortSpec {
-    let number = fields.required_integer("port", 0..=65535).and_then(|n| u16::try_from(n).ok());
-    let env_key = fields.nonempty_text("env-key").map(|t| t.text.to_owned());
-    let advertise = fields.boolean("advertise", false);
+    let number = fields.integer("port");
+    let env_key = fields.optional("env-key");
+    let advertise = fields.boolean("advertise");
     let vip = vip(name, fields);
     let mut ranges = ranges(fields);
     if vip.is_some() && !ranges.is_empty() {
         let message = format!("`{}` has no effect: the port has a VIP", fields.path_of("ranges"));
-        fields.warning(&fields.span, Code::NoEffect, message, "remove `ranges` or `vip`");
+        fields.report(&fields.span, Code::NoEffect, message, "remove `ranges` or `vip`");
         ranges.clear();
     }
-    // a dynamic port without a variable is of use when something else finds it: a VIP or the list of endpoints
-    if number == Some(0) && env_key.is_none() && vip.is_none() && !advertise {
+    if !ranges.is_empty() && number.is_some_and(|number| number != 0) {
+        let message = format!("`{}` has no effect: the port has a number", fields.path_of("ranges"));
+        fields.report(&fields.span, Code::NoEffect, message, "remove `ranges`, or make `port` 0");
+    }
+    if number == Some(0) && env_key.is_none() {
         let message =
-            format!("the number of port `{name}` is chosen at launch, and its task cannot learn it");
-        fields.warning(&fields.span, Code::UnseenPort, message, "add `env-key: NAME` and use $NAME in `cmd`");
+            format!("the number of port `{}` is chosen at launch, and its task cannot learn it", brief(name));
+        fields.report(&fields.span, Code::UnseenPort, message, "add `env-key: NAME` and use $NAME in `cmd`");
     }
     PortSpec { name: name.to_owned(), port: number.unwrap_or_default(), env_key, advertise, vip, ranges }
 }
 
 fn vip(name: &str, fields: &mut Fields) -> Option<VipSpec> {
-    let mut vip = fields.map("vip")?;
-    let prefix = vip.nonempty_text("prefix").map_or_else(|| name.to_owned(), |t| t.text.to_owned());
-    let port =
-        vip.required_integer("port", 1..=65535).and_then(|n| u16::try_from(n).ok()).unwrap_or_default();
+    let mut vip = fields.block("vip")?;
+    let prefix = vip.optional("prefix").unwrap_or_else(|| name.to_owned());
+    let port = vip.integer("port");
+    if port == Some(0) {
+        let message = format!("the VIP of port `{}` has no port that clients could connect to", brief(name));
+        vip.report(&vip.span, Code::NoEffect, message, "give it a `port` from 1 to 65535");
+    }
     vip.finish();
-    Some(VipSpec { prefix, port })
+    Some(VipSpec { prefix, port: port.unwrap_or_default() })
 }
 
 fn ranges(fields: &mut Fields) -> Vec<(u16, u16)> {
-    let mut ranges = Vec::new();
-    for node in fields.list("ranges") {
-        let Some(mut range) = Fields::new(node, fields.path_of("ranges"), &node.span, fields.findings) else {
-            continue;
-        };
-        let begin = range.integer("begin", 0..=65535).unwrap_or(0);
-        let end = range.integer("end", 0..=65535).filter(|end| *end != 0).unwrap_or(65535);
+    let read = |mut range: Fields| {
+        let begin = range.integer("begin").unwrap_or_default();
+        let end = range.integer("end").filter(|end| *end != 0).unwrap_or(u16::MAX);
         if begin > end {
             let message = format!("the range begins at {begin}, after its end, {end}");
-            range.error(&range.span, Code::OutOfRange, message, "swap the two");
+            range.report(&range.span, Code::OutOfRange, message, "swap the two");
         }
         range.finish();
-        if let (Ok(begin), Ok(end)) = (u16::try_from(begin), u16::try_from(end)) {
-            ranges.push((begin, end));
-        }
-    }
-    ranges
+        (begin, end)
+    };
+    fields.blocks("ranges").into_iter().map(read).collect()
 }
 
 /// The volumes under `volume` and `volumes`, which `exclusive` says cannot be given together.
 pub(super) fn volumes(fields: &mut Fields, exclusive: bool) -> Vec<VolumeSpec> {
-    let mut volumes = Vec::new();
     if exclusive && fields.has("volume") && fields.has("volumes") {
         let message = format!("`{}` has both `volume` and `volumes`", fields.path);
         let span = fields.entry("volumes").map_or(fields.span.clone(), |(key, _)| key.span.clone());
-        fields.error(&span, Code::Conflict, message, "move the single volume into `volumes`");
+        fields.report(&span, Code::Conflict, message, "move the single volume into `volumes`");
     }
-    if let Some(mut single) = fields.map("volume") {
-        add_volume(&mut single, &mut volumes);
-        single.finish();
-    }
-    if let Some(map) = fields.map("volumes") {
-        for (key, node) in map.names() {
-            if let Some(mut fields) = map.named(key, node) {
-                add_volume(&mut fields, &mut volumes);
-                fields.finish();
-            }
-        }
-    }
-    volumes
+    let single = fields.block("volume");
+    let named = fields.named("volumes").into_iter().flat_map(|map| map.entries).map(|(_, fields)| fields);
+    let mut paths = HashMap::new();
+    single.into_iter().chain(named).map(|fields| volume(fields, &mut paths)).collect()
 }
 
-fn add_volume(fields: &mut Fields, volumes: &mut Vec<VolumeSpec>) {
-    let path = fields.required_text("path");
-    let kinds = [("ROOT", VolumeKind::Root), ("PATH", VolumeKind::Path), ("MOUNT", VolumeKind::Mount)];
-    if !fields.has("type") {
-        fields.missing("type");
-    }
-    let kind = fields.word("type", &kinds).unwrap_or(VolumeKind::Root);
-    if !fields.has("size") {
-        fields.missing("size");
-    }
-    let size = megabytes(fields, "size").unwrap_or_default();
-    let profiles = profiles(fields, kind);
-    let Some(path) = path else { return };
-    let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if !path.text.chars().all(good) || !path.text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        let message = format!("the volume's path cannot be `{}`", brief(path.text));
-        let found = fields.findings.error(&path.span, Code::Form, message);
-        let found = found.expected("letters, digits, `_` and `-`, a letter or digit first");
-        fields.findings.add(found.help("the path is one directory in the sandbox: no slashes, no dots"));
-    }
-    if volumes.iter().any(|v| v.path == path.text) {
+fn volume<'n>(mut fields: Fields<'n, '_>, paths: &mut HashMap<&'n str, Span>) -> VolumeSpec {
+    let path = fields.text("path");
+    let kind = match fields.word("type") {
+        Some("MOUNT") => VolumeKind::Mount,
+        Some("PATH") => VolumeKind::Path,
+        _ => VolumeKind::Root,
+    };
+    let size = megabytes(&mut fields, "size").unwrap_or_default();
+    let profiles = profiles(&mut fields, kind);
+    if let Some(path) = &path
+        && let Some(first) = paths.insert(path.text, path.span.clone())
+    {
         let message = format!("two volumes have the path `{}`", brief(path.text));
-        fields.error(&path.span, Code::NotUnique, message, "give each volume its own path");
+        let found = fields.findings.at(&path.span, Code::NotUnique, message);
+        let found = found.related(fields.findings.source, &first, "the other one");
+        fields.findings.add(found.help("give each volume its own path"));
     }
-    volumes.push(VolumeSpec { path: path.text.to_owned(), kind, size, profiles });
+    fields.finish();
+    VolumeSpec { path: path.map(|t| t.text.to_owned()).unwrap_or_default(), kind, size, profiles }
 }
 
 fn profiles(fields: &mut Fields, kind: VolumeKind) -> Vec<String> {
-    let mut profiles: Vec<String> = Vec::new();
-    for node in fields.list("profiles") {
-        let Some(text) = item_text(fields, "profiles", node) else { continue };
-        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-        if !text.chars().all(good) || text.is_empty() || text.len() > 128 {
-            let message = format!("a disk profile cannot be called `{}`", brief(text));
-            let found = fields.findings.error(&node.span, Code::Form, message);
-            fields.findings.add(found.expected("1 to 128 letters, digits, `_`, `.` and `-`"));
-        }
-        if profiles.iter().any(|p| p == text) {
-            fields.error(
-                &node.span,
-                Code::NotUnique,
-                format!("the profile `{}` is there twice", brief(text)),
-                "remove one",
-            );
-        }
-        profiles.push(text.to_owned());
+    let texts = fields.texts("profiles");
+    let mut names = HashSet::new();
+    for text in texts.iter().filter(|text| !names.insert(text.text)) {
+        let message = format!("the profile `{}` is there twice", brief(text.text));
+        fields.report(&text.span, Code::NotUnique, message, "remove one");
     }
-    if !profiles.is_empty() && kind == VolumeKind::Root {
+    if !texts.is_empty() && kind == VolumeKind::Root {
         let message = "a ROOT volume cannot have disk profiles";
-        fields.error(
-            &fields.span,
-            Code::Conflict,
-            message,
-            "remove `profiles`, or make the volume a MOUNT volume",
-        );
+        let help = "remove `profiles`, or make the volume a MOUNT volume";
+        fields.report(&fields.span, Code::Conflict, message, help);
     }
-    profiles
-}
-
-/// The text of an item of the list at `key`.
-pub(super) fn item_text<'n>(fields: &Fields, key: &str, node: &'n Node) -> Option<&'n str> {
-    match &node.value {
-        Value::Scalar { text, .. } if !node.is_null() => Some(text),
-        _ => {
-            fields.wrong(
-                node,
-                Code::Shape,
-                key,
-                format!("must hold texts only, and holds {}", node.kind()),
-                "a text",
-            );
-            None
-        }
-    }
+    texts.into_iter().map(|text| text.text.to_owned()).collect()
 }

@@ -1,74 +1,49 @@
 //! Reading the root of a service file. Used only by the rest of `spec`.
 
-use super::diagnostic::Code;
 use super::fields::Fields;
 use super::model::{PodSpec, Service, ServiceSpec};
-use super::yaml::Span;
-use super::{plans, pod};
+use super::pod::{self, Places};
+use super::{plans, uses};
+use crate::finding::Code;
 
-/// Names of services are names of roles and parts of DNS names, which hold no more characters.
+/// Names of services are parts of DNS names, which hold no more characters.
 const MAX_NAME: usize = 63;
-/// Stands for a slash in the names of roles and of nodes in the state store.
-const SLASH_IN_ROLES: &str = "__";
 
 /// Reads the whole service.
 pub(super) fn read(mut root: Fields, context: &super::Context) -> Service {
     let name = name(&mut root);
-    let web_url = root.nonempty_text("web-url").map(|t| t.text.to_owned());
-    let or_default = |key: &'static str, default: &str, scheduler: &mut Option<Fields>| {
-        let text = scheduler.as_mut().and_then(|fields| fields.nonempty_text(key));
-        text.map_or_else(|| default.to_owned(), |t| t.text.to_owned())
-    };
-    let mut scheduler = root.map("scheduler");
-    let principal = or_default("principal", &format!("{name}-principal"), &mut scheduler);
-    let zookeeper = or_default("zookeeper", "master.mesos:2181", &mut scheduler);
-    let user = or_default("user", "root", &mut scheduler);
-    if let Some(scheduler) = scheduler {
+    let web_url = root.optional("web-url");
+    let (mut principal, mut zookeeper, mut user) = (None, String::new(), String::new());
+    if let Some(mut scheduler) = root.block_or_empty("scheduler") {
+        principal = scheduler.optional("principal");
+        zookeeper = scheduler.string("zookeeper");
+        user = scheduler.string("user");
         scheduler.finish();
     }
+    let principal = principal.unwrap_or_else(|| format!("{name}-principal"));
     let (pods, places) = pods(&mut root, context);
     let plans = plans::read(&mut root, &pods, &places);
+    uses::check(&root, &pods, &places, &plans);
     root.finish();
-    Service { spec: ServiceSpec { name, principal, user, zookeeper, web_url, pods }, plans }
+    Service { spec: ServiceSpec { name, principal, user, zookeeper, web_url, region: None, pods }, plans }
 }
 
 fn name(root: &mut Fields) -> String {
-    let Some(name) = root.required_text("name") else { return String::new() };
-    if name.text.contains(SLASH_IN_ROLES) {
-        let message = format!("the service's name cannot hold `{SLASH_IN_ROLES}`");
-        root.error(
-            &name.span,
-            Code::Form,
-            message,
-            "two underscores stand for a slash in the names of roles",
-        );
-    }
+    let Some(name) = root.text("name") else { return String::new() };
     if name.text.chars().filter(|c| *c != '/').count() > MAX_NAME {
         let message = format!("the service's name has more than {MAX_NAME} characters");
-        root.warning(&name.span, Code::OutOfRange, message, "DNS names of its tasks will be cut");
+        let help = "it becomes a part of DNS names, whose parts have no more: shorten it";
+        root.report(&name.span, Code::LongName, message, help);
     }
     name.text.to_owned()
 }
 
 /// The pods, and the places of their names.
-fn pods(root: &mut Fields, context: &super::Context) -> (Vec<PodSpec>, Vec<Span>) {
-    let mut pods = Vec::new();
-    let mut places = Vec::new();
-    let Some(map) = root.map("pods") else {
-        if !root.has("pods") {
-            root.missing("pods");
-        }
-        return (pods, places);
-    };
-    if map.names().is_empty() {
-        map.error(&map.span, Code::Empty, "there are no pods", "a service runs at least one pod");
+fn pods(root: &mut Fields, context: &super::Context) -> (Vec<PodSpec>, Vec<Places>) {
+    let Some(map) = root.named("pods") else { return (Vec::new(), Vec::new()) };
+    if map.is_empty {
+        root.report(&map.span, Code::Empty, "there are no pods", "a service runs at least one pod");
     }
     let mut shared = pod::Shared::new(context);
-    for (key, node) in map.names() {
-        if let Some(fields) = map.named(key, node) {
-            pods.push(pod::read(key, fields, &mut shared));
-            places.push(key.span.clone());
-        }
-    }
-    (pods, places)
+    map.entries.into_iter().map(|(key, fields)| pod::read(key, fields, &mut shared)).unzip()
 }

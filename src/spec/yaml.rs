@@ -4,9 +4,10 @@
 //! errors and merge keys (`<<`) are ordinary keys, as in the SDK's reader. Time and memory are bounded: by the file's
 //! size, by nesting, and by the number of nodes after aliases are resolved. Used only by the rest of `spec`.
 
-use super::diagnostic::{Code, Diagnostic, Findings};
+use super::findings::Findings;
+use crate::finding::{Code, Finding};
 use granit_parser::{Event, Parser, ScalarStyle, StrInput};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// Largest service file, bytes; the largest that are known have some 40 kB.
@@ -14,7 +15,7 @@ pub const MAX_BYTES: usize = 1 << 20;
 /// Deepest nesting of lists and mappings; the language itself needs 9.
 const MAX_DEPTH: usize = 64;
 /// Most nodes, each alias counted as what it stands for.
-const MAX_NODES: usize = 50_000;
+const MAX_NODES: usize = 250_000;
 
 /// Bytes of the text.
 pub(super) type Span = Range<usize>;
@@ -74,7 +75,7 @@ pub(super) fn read(source: &str, findings: &Findings) -> Option<Node> {
             "the file has {} bytes, more than the {MAX_BYTES} that a service file may have",
             source.len()
         );
-        findings.add(findings.error(&(0..0), Code::Limit, message));
+        findings.add(findings.at(&(0..0), Code::Limit, message));
         return None;
     }
     let options = granit_parser::options! {
@@ -88,7 +89,7 @@ pub(super) fn read(source: &str, findings: &Findings) -> Option<Node> {
 }
 
 /// Why reading ended early; boxed, because it travels through every result.
-type Stop = Box<Diagnostic>;
+type Stop = Box<Finding>;
 
 struct Builder<'s, 'f> {
     parser: Parser<'s, StrInput<'s>>,
@@ -109,8 +110,7 @@ impl<'s> Builder<'s, '_> {
                 Event::StreamEnd => break,
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
                 _ if root.is_some() => {
-                    let found =
-                        self.findings.error(&span, Code::Document, "a second YAML document begins here");
+                    let found = self.findings.at(&span, Code::Document, "a second YAML document begins here");
                     return Err(Box::new(
                         found.help("a service is one document: remove the `---` and what follows"),
                     ));
@@ -119,7 +119,7 @@ impl<'s> Builder<'s, '_> {
             }
         }
         root.ok_or_else(|| {
-            let found = self.findings.error(&(0..0), Code::Document, "the file is empty");
+            let found = self.findings.at(&(0..0), Code::Document, "the file is empty");
             Box::new(found.help("a service file needs at least `name` and `pods`"))
         })
     }
@@ -135,14 +135,12 @@ impl<'s> Builder<'s, '_> {
                 let at = error.marker().byte_offset().unwrap_or(self.last.end);
                 let nested = matches!(error.kind(), granit_parser::ErrorKind::RecursionLimitExceeded);
                 let code = if nested { Code::Limit } else { Code::Syntax };
-                let found = self.findings.error(&(at..at), code, format!("not YAML: {}", error.info()));
+                let found = self.findings.at(&(at..at), code, format!("not YAML: {}", error.info()));
                 Err(Box::new(found.help("check indentation, quotes and brackets here and in the line above")))
             }
-            None => Err(Box::new(self.findings.error(
-                &self.last,
-                Code::Syntax,
-                "not YAML: the text ends too early",
-            ))),
+            None => {
+                Err(Box::new(self.findings.at(&self.last, Code::Syntax, "not YAML: the text ends too early")))
+            }
         }
     }
 
@@ -160,7 +158,7 @@ impl<'s> Builder<'s, '_> {
             Event::MappingStart(_, anchor, _) => (anchor, self.map(span)?),
             Event::Alias(id) => return self.alias(id, &span),
             _ => {
-                return Err(Box::new(self.findings.error(
+                return Err(Box::new(self.findings.at(
                     &span,
                     Code::Syntax,
                     "not YAML: a value is missing here",
@@ -168,7 +166,10 @@ impl<'s> Builder<'s, '_> {
             }
         };
         if anchor != 0 {
-            self.anchors.insert(anchor, (node.clone(), self.nodes - before));
+            let size = self.nodes - before;
+            // the copy takes memory, too, and anchors may be nested
+            self.count(size, &node.span)?;
+            self.anchors.insert(anchor, (node.clone(), size));
         }
         Ok(node)
     }
@@ -199,13 +200,17 @@ impl<'s> Builder<'s, '_> {
             let value = self.node(event, span)?;
             let Value::Scalar { text, .. } = key.value else {
                 let message = format!("a key must be a name, and this is {}", key.kind());
-                self.findings.add(self.findings.error(&key.span, Code::Shape, message));
+                self.findings.add(self.findings.at(&key.span, Code::Shape, message));
                 continue;
             };
             if let Some(first) = seen.get(&text) {
                 let found =
-                    self.findings.error(&key.span, Code::DuplicateKey, format!("`{text}` is there twice"));
-                self.findings.add(found.related(first, "first here").help("rename or remove one of the two"));
+                    self.findings.at(&key.span, Code::DuplicateKey, format!("`{text}` is there twice"));
+                self.findings.add(
+                    found
+                        .related(self.findings.source, first, "first here")
+                        .help("rename or remove one of the two"),
+                );
                 continue;
             }
             seen.insert(text.clone(), key.span.clone());
@@ -214,15 +219,16 @@ impl<'s> Builder<'s, '_> {
     }
 
     fn alias(&mut self, id: usize, span: &Span) -> Result<Node, Stop> {
-        let Some((node, size)) = self.anchors.get(&id) else {
+        let Some(size) = self.anchors.get(&id).map(|(_, size)| *size) else {
             let found =
-                self.findings.error(span, Code::Syntax, "this alias stands for something that contains it");
+                self.findings.at(span, Code::Syntax, "this alias stands for something that contains it");
             return Err(Box::new(found.help("write the value out")));
         };
-        let (mut node, size) = (node.clone(), *size);
+        // before it is copied: a refusal must not cost what it saves
         self.count(size, span)?;
-        node.span = span.clone();
-        Ok(node)
+        let value = self.anchors.get(&id).map(|(node, _)| node.value.clone());
+        let nothing = || Value::Scalar { text: String::new(), plain: true };
+        Ok(Node { span: span.clone(), value: value.unwrap_or_else(nothing) })
     }
 
     fn count(&mut self, more: usize, span: &Span) -> Result<(), Stop> {
@@ -232,7 +238,7 @@ impl<'s> Builder<'s, '_> {
         }
         let message = format!("the file has more than {MAX_NODES} values, with aliases resolved");
         Err(Box::new(
-            self.findings.error(span, Code::Limit, message).help("write fewer aliases of large values"),
+            self.findings.at(span, Code::Limit, message).help("write fewer aliases of large values"),
         ))
     }
 }
@@ -240,34 +246,4 @@ impl<'s> Builder<'s, '_> {
 /// From the start of one span to the end of another.
 fn whole(start: &Span, end: &Span) -> Span {
     start.start..end.end.max(start.end)
-}
-
-/// The one of `names` that is nearest to `wanted`, if any is near enough to ask "did you mean".
-pub(super) fn nearest<'n>(wanted: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    if wanted.len() > 64 {
-        return None;
-    }
-    let names: HashSet<&str> = names.into_iter().collect();
-    let allowed = (wanted.chars().count() / 3).max(1);
-    names
-        .into_iter()
-        .map(|name| (distance(wanted, name), name))
-        .filter(|(d, _)| *d <= allowed)
-        .min()
-        .map(|(_, n)| n)
-}
-
-/// The number of characters to insert, remove or replace to make `b` of `a`.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, cb) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
