@@ -49,17 +49,16 @@ pub fn default_deploy(spec: &ServiceSpec) -> PlanSpec {
     PlanSpec { name: "deploy".to_owned(), strategy: PlanStrategy::Serial, phases: phases.collect() }
 }
 
-/// A plan that an author wrote. `is_complete` says which launches have nothing left to do, `now` is in seconds.
+/// A plan that an author wrote. `is_complete` says which launches have nothing left to do.
 pub fn from_spec(
     plan: &PlanSpec,
     spec: &ServiceSpec,
-    now: f64,
     id: &mut dyn FnMut() -> String,
     is_complete: &dyn Fn(&Requirement) -> bool,
 ) -> Result<Plan, BuildError> {
     let mut phases = Vec::with_capacity(plan.phases.len());
     for phase in &plan.phases {
-        phases.push(build_phase(phase, spec, now, id, is_complete)?);
+        phases.push(build_phase(phase, spec, id, is_complete)?);
     }
     let order = match plan.strategy {
         PlanStrategy::Serial => Order::Serial,
@@ -71,7 +70,6 @@ pub fn from_spec(
 fn build_phase(
     phase: &PhaseSpec,
     spec: &ServiceSpec,
-    now: f64,
     id: &mut dyn FnMut() -> String,
     is_complete: &dyn Fn(&Requirement) -> bool,
 ) -> Result<Phase, BuildError> {
@@ -100,9 +98,7 @@ fn build_phase(
     };
     let strategy = match phase.strategy {
         PhaseStrategy::Serial | PhaseStrategy::Parallel => Strategy::new(order),
-        PhaseStrategy::SerialCanary | PhaseStrategy::ParallelCanary => {
-            Strategy::canary(order, &mut steps, now)
-        }
+        PhaseStrategy::SerialCanary | PhaseStrategy::ParallelCanary => Strategy::canary(order, &mut steps),
     };
     Ok(Phase::new(id(), phase.name.clone(), steps, strategy))
 }

@@ -2,51 +2,39 @@
 //!
 //! Pure data with the status and ordering rules of the Mesosphere SDK. Which offers steps get and what their tasks
 //! report is `scheduler`'s business; HTTP shapes are `api`'s.
+//!
+//! Steps change only through their plan ([`Plan::change`]), and plans of a service are kept together ([`Plans`]). So what
+//! follows from the steps (statuses, whose turn it is, which steps a task concerns) is brought up to date with each
+//! change, and neither an event nor a question costs more when there are more steps.
 
 mod build;
+mod children;
+mod due;
+mod phase;
+mod plans;
 mod status;
 mod step;
 mod strategy;
+#[cfg(test)]
+mod tests;
 
 pub use build::{BuildError, default_deploy, from_spec};
+pub use due::Due;
+pub use phase::Phase;
+pub use plans::{Plans, StepRef};
 pub use status::{Status, aggregate};
-pub use step::{Recovery, Requirement, Step, TaskProgress, Work};
+pub use step::{PodInstance, Recovery, Requirement, Step, Subject, TaskProgress, Work};
 pub use strategy::{Order, Strategy};
 
-/// A plan: phases in an order.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
-    /// The plan's name.
-    pub name: String,
-    /// The phases.
-    pub phases: Vec<Phase>,
-    /// Their order.
-    pub strategy: Strategy,
-    /// Why the whole plan can't be done, for instance a refused config update.
-    pub errors: Vec<String>,
-}
-
-/// A phase: steps in an order.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Phase {
-    /// A UUID, new at each start of the scheduler.
-    pub id: String,
-    /// The phase's name.
-    pub name: String,
-    /// The steps.
-    pub steps: Vec<Step>,
-    /// Their order.
-    pub strategy: Strategy,
-    /// Why the phase can't be done.
-    pub errors: Vec<String>,
-}
+use children::Children;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a step is in a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StepAt {
-    /// The phase's position.
+    /// The phase's key in the plan.
     pub phase: usize,
-    /// The step's position in it.
+    /// The step's position in the phase.
     pub step: usize,
 }
 
@@ -59,143 +47,264 @@ pub enum Outcome {
     Already,
 }
 
-impl Phase {
-    /// A phase whose steps have yet to be done.
-    pub fn new(id: String, name: impl Into<String>, steps: Vec<Step>, strategy: Strategy) -> Self {
-        Self { id, name: name.into(), steps, strategy, errors: Vec::new() }
-    }
-
-    /// How far it is. `dirty` are the requirements that other plans work on.
-    pub fn status(&self, now: f64, dirty: &[Requirement]) -> Status {
-        let all: Vec<Status> = self.steps.iter().map(|s| s.status(now)).collect();
-        let candidates: Vec<Status> =
-            self.candidates(now, dirty).into_iter().filter_map(|i| all.get(i).copied()).collect();
-        let errors = !self.errors.is_empty();
-        aggregate(&all, &candidates, errors, self.strategy.is_interrupted(&self.steps, now))
-    }
-
-    /// The steps whose turn it is.
-    pub fn candidates(&self, now: f64, dirty: &[Requirement]) -> Vec<usize> {
-        let complete: Vec<bool> = self.steps.iter().map(|s| s.status(now) == Status::Complete).collect();
-        let mut next = self.strategy.next(&complete, &self.steps);
-        next.retain(|&i| {
-            self.steps.get(i).is_some_and(|s| {
-                !s.interrupted
-                    && s.status(now) != Status::Error
-                    && s.requirement().is_none_or(|r| !dirty.iter().any(|d| d.conflicts(r)))
-            })
-        });
-        next
-    }
-
-    /// Its own errors and its steps'.
-    pub fn all_errors(&self) -> impl Iterator<Item = &String> {
-        self.errors.iter().chain(self.steps.iter().flat_map(|s| &s.errors))
-    }
-
-    /// Lets it go on; releases one canary step where there are any.
-    pub fn proceed(&mut self) {
-        self.strategy.proceed(&mut self.steps);
-    }
-
-    /// Makes it wait for an operator, unless it does so already for its canary steps.
-    pub fn interrupt(&mut self) {
-        self.strategy.interrupt(&self.steps);
-    }
+/// A plan: phases in an order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The plan's name.
+    pub name: String,
+    /// Why the whole plan can't be done, for instance a refused config update.
+    pub errors: Vec<String>,
+    /// The phases by key: their positions when the plan was made, higher ones for those that came later.
+    phases: BTreeMap<usize, Phase>,
+    next_key: usize,
+    strategy: Strategy,
+    /// What follows from the phases: how far each is and whose turn it is.
+    children: Children,
+    /// Steps with a delay, and when it ends.
+    delayed: Due<StepAt>,
+    /// Steps whose status has changed, or whose turn it may have become or ceased to be, since this was last asked for.
+    touched: BTreeSet<StepAt>,
 }
 
 impl Plan {
-    /// A plan whose phases have yet to be done.
+    /// A plan whose phases have yet to be done. A serial order is fixed by this.
     pub fn new(name: impl Into<String>, phases: Vec<Phase>, order: Order) -> Self {
-        Self { name: name.into(), phases, strategy: Strategy::new(order), errors: Vec::new() }
+        let parents = order.parents(phases.iter().map(Phase::status));
+        let children = Children::new(phases.iter().map(|p| (p.status(), p.is_interrupted())), &parents);
+        let next_key = phases.len();
+        let mut plan = Self {
+            name: name.into(),
+            errors: Vec::new(),
+            phases: phases.into_iter().enumerate().collect(),
+            next_key,
+            strategy: Strategy::new(order),
+            children,
+            delayed: Due::default(),
+            touched: BTreeSet::new(),
+        };
+        plan.touch_all();
+        plan
     }
 
-    /// How far it is. `dirty` are the requirements that other plans work on.
-    pub fn status(&self, now: f64, dirty: &[Requirement]) -> Status {
-        let all: Vec<Status> = self.phases.iter().map(|p| p.status(now, dirty)).collect();
-        let complete: Vec<bool> = all.iter().map(|s| *s == Status::Complete).collect();
-        let candidates: Vec<Status> =
-            self.strategy.next(&complete, &[]).into_iter().filter_map(|i| all.get(i).copied()).collect();
-        aggregate(&all, &candidates, !self.errors.is_empty(), self.strategy.interrupted)
+    /// How far it is, as of the last [`Plan::advance`].
+    pub fn status(&self) -> Status {
+        let (all, in_turn) = (self.children.statuses(), self.children.statuses_in_turn());
+        aggregate(&all, &in_turn, !self.errors.is_empty(), self.strategy.interrupted)
     }
 
-    /// The steps whose turn it is, in order; none while the plan is interrupted.
-    pub fn candidates(&self, now: f64, dirty: &[Requirement]) -> Vec<StepAt> {
-        if self.strategy.interrupted {
-            return Vec::new();
-        }
-        let complete: Vec<bool> =
-            self.phases.iter().map(|p| p.status(now, dirty) == Status::Complete).collect();
-        let mut found = Vec::new();
-        for phase in self.strategy.next(&complete, &[]) {
-            let Some(p) = self.phases.get(phase) else { continue };
-            if p.strategy.is_interrupted(&p.steps, now) {
-                continue;
-            }
-            found.extend(p.candidates(now, dirty).into_iter().map(|step| StepAt { phase, step }));
-        }
-        found
+    /// The phases, in order.
+    pub fn phases(&self) -> impl ExactSizeIterator<Item = &Phase> {
+        self.phases.values()
     }
 
-    /// The requirements that it works on right now: launches under way.
-    pub fn dirty(&self, now: f64) -> Vec<Requirement> {
-        if self.strategy.interrupted {
-            return Vec::new();
-        }
-        self.steps()
-            .filter(|s| matches!(s.status(now), Status::Prepared | Status::Starting))
-            .filter_map(|s| s.requirement().cloned())
-            .collect()
+    /// The phases with their keys, in order.
+    pub fn keyed_phases(&self) -> impl Iterator<Item = (usize, &Phase)> {
+        self.phases.iter().map(|(key, phase)| (*key, phase))
+    }
+
+    /// A phase by its key.
+    pub fn phase(&self, key: usize) -> Option<&Phase> {
+        self.phases.get(&key)
     }
 
     /// Its steps, phase by phase.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.phases.iter().flat_map(|p| &p.steps)
+        self.phases.values().flat_map(Phase::steps)
     }
 
-    /// Its steps, phase by phase.
-    pub fn steps_mut(&mut self) -> impl Iterator<Item = &mut Step> {
-        self.phases.iter_mut().flat_map(|p| &mut p.steps)
-    }
-
-    /// The step at a place.
-    pub fn step_mut(&mut self, at: StepAt) -> Option<&mut Step> {
-        self.phases.get_mut(at.phase)?.steps.get_mut(at.step)
+    /// The places of its steps, phase by phase.
+    pub fn places(&self) -> impl Iterator<Item = StepAt> {
+        let of = |(phase, p): (&usize, &Phase)| {
+            let phase = *phase;
+            (0..p.steps().len()).map(move |step| StepAt { phase, step })
+        };
+        self.phases.iter().flat_map(of)
     }
 
     /// The step at a place.
     pub fn step(&self, at: StepAt) -> Option<&Step> {
-        self.phases.get(at.phase)?.steps.get(at.step)
+        self.phases.get(&at.phase)?.steps().get(at.step)
+    }
+
+    /// The order's name, as the API shows it.
+    pub fn strategy_name(&self) -> &'static str {
+        self.strategy.name()
+    }
+
+    /// Whether it waits for an operator.
+    pub fn is_interrupted(&self) -> bool {
+        self.strategy.interrupted
+    }
+
+    /// Whether it is a step's turn: it isn't complete, nothing that it waits for is open, and no operator holds it.
+    pub fn is_in_turn(&self, at: StepAt) -> bool {
+        self.is_phase_in_turn(at.phase) && self.phases.get(&at.phase).is_some_and(|p| p.is_in_turn(at.step))
+    }
+
+    /// The phases that must be complete before it is a phase's turn, and are not.
+    pub fn waits_for(&self, phase: usize) -> Vec<&Phase> {
+        self.children.waits_for(phase).into_iter().filter_map(|key| self.phases.get(&key)).collect()
+    }
+
+    /// Whether it is a phase's turn.
+    pub fn is_phase_in_turn(&self, key: usize) -> bool {
+        !self.strategy.interrupted && self.children.is_in_turn(key)
     }
 
     /// Its own errors and those of all below it.
     pub fn all_errors(&self) -> Vec<String> {
-        self.errors.iter().chain(self.phases.iter().flat_map(Phase::all_errors)).cloned().collect()
+        self.errors.iter().chain(self.phases.values().flat_map(Phase::all_errors)).cloned().collect()
+    }
+
+    /// Changes a step, which is the only way to do so.
+    pub fn change<R>(&mut self, at: StepAt, change: impl FnOnce(&mut Step) -> R) -> Option<R> {
+        let phase = self.phases.get_mut(&at.phase)?;
+        let (result, touched) = phase.change(at.step, change)?;
+        match phase.steps().get(at.step).and_then(Step::delayed_until) {
+            Some(until) => self.delayed.set(at, until),
+            None => {
+                self.delayed.remove(&at);
+            }
+        }
+        self.touched.extend(touched.into_iter().map(|step| StepAt { step, ..at }));
+        self.look_at(at.phase);
+        Some(result)
+    }
+
+    /// Changes all steps.
+    fn change_all(&mut self, mut change: impl FnMut(&mut Step)) {
+        for at in self.places().collect::<Vec<_>>() {
+            self.change(at, &mut change);
+        }
+    }
+
+    /// Takes in how far a phase is now.
+    fn look_at(&mut self, key: usize) {
+        let Some(phase) = self.phases.get(&key) else { return };
+        for turned in self.children.set(key, phase.status(), phase.is_interrupted()) {
+            self.touch(turned);
+        }
+    }
+
+    fn touch(&mut self, key: usize) {
+        let in_turn = self.phases.get(&key).map(Phase::in_turn).unwrap_or_default();
+        self.touched.extend(in_turn.into_iter().map(|step| StepAt { phase: key, step }));
+    }
+
+    fn touch_all(&mut self) {
+        for key in self.phases.keys().copied().collect::<Vec<_>>() {
+            self.touch(key);
+        }
+    }
+
+    /// Lets time pass: steps whose delay is over are to be done again.
+    pub(super) fn advance(&mut self, now: f64) {
+        while let Some(at) = self.delayed.pop(now) {
+            self.change(at, |step| step.wake(now));
+        }
+    }
+
+    /// Adds a phase behind the others, which waits for none of them, and gives its key.
+    fn add(&mut self, phase: Phase) -> usize {
+        let key = self.next_key;
+        self.next_key += 1;
+        self.children.insert(key, phase.status(), phase.is_interrupted());
+        self.touched.extend((0..phase.steps().len()).map(|step| StepAt { phase: key, step }));
+        self.phases.insert(key, phase);
+        key
+    }
+
+    /// Removes a phase that no other waits for.
+    fn remove(&mut self, key: usize) -> Option<Phase> {
+        let phase = self.phases.remove(&key)?;
+        self.children.remove(key);
+        for step in 0..phase.steps().len() {
+            let at = StepAt { phase: key, step };
+            self.delayed.remove(&at);
+            self.touched.insert(at);
+        }
+        Some(phase)
     }
 
     /// Starts it with these parameters; a complete plan is done again.
-    pub fn start(&mut self, now: f64, parameters: &std::collections::BTreeMap<String, String>) {
-        for step in self.steps_mut() {
+    pub fn start(&mut self, parameters: &BTreeMap<String, String>) {
+        self.change_all(|step| {
             if let Work::Launch { requirement, .. } = &mut step.work {
                 requirement.env.clone_from(parameters);
             }
-        }
-        if self.status(now, &[]) == Status::Complete {
+        });
+        if self.status() == Status::Complete {
             self.restart();
         }
-        self.strategy.interrupted = false;
+        self.proceed();
     }
 
     /// Interrupts it and makes everything be done again; tasks that run are left alone.
     pub fn stop(&mut self) {
-        self.strategy.interrupted = true;
+        self.interrupt();
         self.restart();
     }
 
     /// Makes all its steps be done again.
     pub fn restart(&mut self) {
-        for step in self.steps_mut() {
-            step.restart();
+        self.change_all(Step::restart);
+    }
+
+    /// Makes all its steps count as done.
+    pub fn finish(&mut self) {
+        self.change_all(Step::force_complete);
+    }
+
+    /// Lets it go on; what is held below it stays so.
+    pub fn proceed(&mut self) {
+        self.strategy.interrupted = false;
+        self.touch_all();
+    }
+
+    /// Makes it wait for an operator.
+    pub fn interrupt(&mut self) {
+        self.strategy.interrupted = true;
+        self.touch_all();
+    }
+
+    /// Lets a phase go on; releases one canary step where there are any.
+    pub fn proceed_phase(&mut self, key: usize) {
+        let released = self.change_phase(key, Phase::proceed).flatten();
+        self.touched.extend(released.map(|step| StepAt { phase: key, step }));
+    }
+
+    /// Makes a phase wait for an operator, unless it does so already for its canary steps.
+    pub fn interrupt_phase(&mut self, key: usize) {
+        self.change_phase(key, Phase::interrupt);
+    }
+
+    /// Does no longer make a phase wait; its canary steps do.
+    pub fn resume_phase(&mut self, key: usize) {
+        self.change_phase(key, Phase::resume);
+    }
+
+    fn change_phase<R>(&mut self, key: usize, change: impl FnOnce(&mut Phase) -> R) -> Option<R> {
+        self.touch(key);
+        let result = self.phases.get_mut(&key).map(change);
+        self.look_at(key);
+        self.touch(key);
+        result
+    }
+
+    /// Whether all that follows from the steps says what they say.
+    fn check(&self) -> Result<(), String> {
+        let mut delayed = Due::default();
+        for (at, step) in self.places().zip(self.steps()) {
+            if let Some(until) = step.delayed_until() {
+                delayed.set(at, until);
+            }
+        }
+        self.phases.values().try_for_each(Phase::check)?;
+        let phases = self.phases.iter().map(|(key, p)| (*key, p.status(), p.is_interrupted()));
+        if self.children.check(phases) && delayed == self.delayed {
+            Ok(())
+        } else {
+            Err(format!("plan {} does not know how its phases are", self.name))
         }
     }
 }

@@ -27,6 +27,19 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them.
+    pub(super) const ALL: [Self; 9] = [
+        Self::Error,
+        Self::Waiting,
+        Self::Pending,
+        Self::Prepared,
+        Self::Starting,
+        Self::Started,
+        Self::Complete,
+        Self::InProgress,
+        Self::Delayed,
+    ];
+
     /// Whether something is under way.
     pub fn is_running(self) -> bool {
         matches!(self, Self::Prepared | Self::Starting | Self::Started | Self::InProgress)

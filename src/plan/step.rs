@@ -5,6 +5,28 @@ use crate::spec::{Goal, PodType, TaskName, pod_instance_name};
 use crate::wire::{TaskId, TaskState};
 use std::collections::BTreeMap;
 
+/// One of a pod's instances.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodInstance {
+    /// The pod's type.
+    pub pod: PodType,
+    /// The instance's number.
+    pub index: u32,
+}
+
+/// What a step is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// Tasks of a pod instance, to be launched.
+    Pod(PodInstance),
+    /// A task, by its instance name, to be ended or forgotten.
+    Task(String),
+    /// A reservation, by its `resource_id` label, to be given back.
+    Resource(String),
+    /// The framework.
+    Framework,
+}
+
 /// What an operator or the scheduler wants of a pod instance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Requirement {
@@ -32,6 +54,11 @@ pub enum Recovery {
 }
 
 impl Requirement {
+    /// The pod instance.
+    pub fn instance(&self) -> PodInstance {
+        PodInstance { pod: self.pod.clone(), index: self.index }
+    }
+
     /// `<type>-<index>`.
     pub fn pod_instance(&self) -> String {
         pod_instance_name(&self.pod, self.index)
@@ -134,19 +161,29 @@ impl Step {
         }
     }
 
-    /// How far it is, as aggregation sees it; `now` in seconds decides whether a delay is over.
-    pub fn status(&self, now: f64) -> Status {
+    /// What it is about.
+    pub fn subject(&self) -> Subject {
+        match &self.work {
+            Work::Launch { requirement, .. } => Subject::Pod(requirement.instance()),
+            Work::Kill { task } | Work::Erase { task } => Subject::Task(task.clone()),
+            Work::Unreserve { resource_id } => Subject::Resource(resource_id.clone()),
+            Work::Deregister => Subject::Framework,
+        }
+    }
+
+    /// How far it is, as aggregation sees it.
+    pub fn status(&self) -> Status {
         if !self.errors.is_empty() {
             return Status::Error;
         }
-        let status = self.progress(now);
+        let status = self.progress();
         if self.interrupted && matches!(status, Status::Pending | Status::Prepared) {
             return Status::Waiting;
         }
         status
     }
 
-    fn progress(&self, now: f64) -> Status {
+    fn progress(&self) -> Status {
         let Work::Launch { tracked, prepared, .. } = &self.work else { return self.fixed };
         if self.fixed == Status::Complete {
             return Status::Complete;
@@ -156,11 +193,10 @@ impl Step {
             return idle;
         }
         let any = |f: fn(&TaskProgress) -> bool| tracked.values().any(|(_, p)| f(p));
-        let delayed = |p: &TaskProgress| matches!(p, TaskProgress::Delayed(until) if *until > now);
-        if tracked.values().any(|(_, p)| delayed(p)) {
+        if any(|p| matches!(p, TaskProgress::Delayed(_))) {
             return Status::Delayed;
         }
-        if any(|p| matches!(p, TaskProgress::Pending | TaskProgress::Delayed(_))) {
+        if any(|p| matches!(p, TaskProgress::Pending)) {
             return idle;
         }
         if any(|p| matches!(p, TaskProgress::Starting)) {
@@ -170,6 +206,32 @@ impl Step {
             return Status::Started;
         }
         Status::Complete
+    }
+
+    fn delays(&self) -> impl Iterator<Item = f64> {
+        let tracked = match &self.work {
+            Work::Launch { tracked, .. } => Some(tracked),
+            _ => None,
+        };
+        tracked.into_iter().flat_map(BTreeMap::values).filter_map(|(_, p)| match p {
+            TaskProgress::Delayed(until) => Some(*until),
+            _ => None,
+        })
+    }
+
+    /// When its last delay ends (seconds); none while none of its tasks is delayed.
+    pub fn delayed_until(&self) -> Option<f64> {
+        self.delays().reduce(f64::max)
+    }
+
+    /// Ends the delays that are over.
+    pub(super) fn wake(&mut self, now: f64) {
+        let Work::Launch { tracked, .. } = &mut self.work else { return };
+        for (_, progress) in tracked.values_mut() {
+            if matches!(progress, TaskProgress::Delayed(until) if *until <= now) {
+                *progress = TaskProgress::Pending;
+            }
+        }
     }
 
     /// Marks a launch as handed to offer evaluation.
@@ -260,7 +322,7 @@ impl Step {
     }
 
     /// The text that the API shows, in the SDK's form.
-    pub fn message(&self, now: f64) -> String {
+    pub fn message(&self) -> String {
         let class = match &self.work {
             Work::Launch { requirement, .. } if requirement.recovery != Recovery::None => "RecoveryStep",
             Work::Launch { .. } => "DeploymentStep",
@@ -269,6 +331,6 @@ impl Step {
             Work::Erase { .. } => "EraseTaskStateStep",
             Work::Deregister => "DeregisterStep",
         };
-        format!("{class}: {} [{}] with status: {}", self.name, self.id, self.status(now))
+        format!("{class}: {} [{}] with status: {}", self.name, self.id, self.status())
     }
 }

@@ -13,13 +13,32 @@ pub enum Order {
     Dependency(Vec<Vec<usize>>),
 }
 
+impl Order {
+    /// What each child waits for, given how far the children are when they are looked at first. As in the SDK, those that
+    /// are complete then are no links of a serial chain: nothing waits for them, should they be done again.
+    pub(super) fn parents(&self, statuses: impl Iterator<Item = Status>) -> Vec<Vec<usize>> {
+        match self {
+            Self::Parallel => Vec::new(),
+            Self::Dependency(parents) => parents.clone(),
+            Self::Serial => {
+                let mut last = None;
+                let link = |(at, status)| match status {
+                    Status::Complete => Vec::new(),
+                    _ => last.replace(at).into_iter().collect(),
+                };
+                statuses.enumerate().map(link).collect()
+            }
+        }
+    }
+}
+
 /// The order of children, and whether an operator holds them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Strategy {
     /// The order.
-    pub order: Order,
+    pub(super) order: Order,
     /// Nothing new is begun until an operator says so.
-    pub interrupted: bool,
+    pub(super) interrupted: bool,
     /// Steps that an operator releases one by one before the rest follows; by position.
     canaries: Option<Vec<usize>>,
 }
@@ -34,13 +53,10 @@ impl Strategy {
     }
 
     /// Children in this order, the first two open ones held until they are released one by one.
-    pub fn canary(order: Order, steps: &mut [Step], now: f64) -> Self {
-        let canaries: Vec<usize> = (0..steps.len())
-            .filter(|&i| {
-                steps.get(i).is_some_and(|s| matches!(s.status(now), Status::Pending | Status::Waiting))
-            })
-            .take(CANARIES)
-            .collect();
+    pub fn canary(order: Order, steps: &mut [Step]) -> Self {
+        let open =
+            steps.iter().enumerate().filter(|(_, s)| matches!(s.status(), Status::Pending | Status::Waiting));
+        let canaries: Vec<usize> = open.map(|(i, _)| i).take(CANARIES).collect();
         for &i in &canaries {
             if let Some(step) = steps.get_mut(i) {
                 step.interrupted = true;
@@ -61,51 +77,23 @@ impl Strategy {
         }
     }
 
-    fn held_canaries<'a>(&'a self, steps: &'a [Step]) -> impl Iterator<Item = usize> + 'a {
-        self.canaries.iter().flatten().copied().filter(|&i| steps.get(i).is_some_and(|s| s.interrupted))
+    /// The canary steps, released or not.
+    pub(super) fn canaries(&self) -> &[usize] {
+        self.canaries.as_deref().unwrap_or_default()
+    }
+
+    /// The canary step that an operator releases next.
+    pub(super) fn held_canary(&self, steps: &[Step]) -> Option<usize> {
+        self.canaries().iter().copied().find(|&i| steps.get(i).is_some_and(|s| s.interrupted))
     }
 
     /// Whether the children wait for an operator. A phase with canary steps left does, unless a released one is still
     /// on its way.
-    pub fn is_interrupted(&self, steps: &[Step], now: f64) -> bool {
-        if self.held_canaries(steps).next().is_none() {
+    pub(super) fn is_interrupted(&self, steps: &[Step]) -> bool {
+        if self.held_canary(steps).is_none() {
             return self.interrupted;
         }
-        let released =
-            self.canaries.iter().flatten().filter_map(|&i| steps.get(i)).filter(|s| !s.interrupted);
-        released.map(|s| s.status(now)).all(|s| s == Status::Complete)
-    }
-
-    /// The children whose turn it is, complete ones left out.
-    pub fn next(&self, complete: &[bool], steps: &[Step]) -> Vec<usize> {
-        let open = |i: &usize| !complete.get(*i).copied().unwrap_or(true);
-        if self.held_canaries(steps).next().is_some() {
-            let canaries = self.canaries.iter().flatten().copied();
-            return canaries.filter(|i| steps.get(*i).is_some_and(|s| !s.interrupted)).filter(open).collect();
-        }
-        let all = 0..complete.len();
-        match &self.order {
-            Order::Serial => all.filter(open).take(1).collect(),
-            Order::Parallel => all.filter(open).collect(),
-            Order::Dependency(parents) => {
-                all.filter(open).filter(|i| parents.get(*i).is_none_or(|p| !p.iter().any(open))).collect()
-            }
-        }
-    }
-
-    /// Lets the children go on; while canary steps are held, releases the next of them.
-    pub fn proceed(&mut self, steps: &mut [Step]) {
-        let next = self.held_canaries(steps).next();
-        match next.and_then(|i| steps.get_mut(i)) {
-            Some(canary) => canary.interrupted = false,
-            None => self.interrupted = false,
-        }
-    }
-
-    /// Holds the children; of no effect while canary steps are held.
-    pub fn interrupt(&mut self, steps: &[Step]) {
-        if self.held_canaries(steps).next().is_none() {
-            self.interrupted = true;
-        }
+        let released = self.canaries().iter().filter_map(|&i| steps.get(i)).filter(|s| !s.interrupted);
+        released.map(Step::status).all(|s| s == Status::Complete)
     }
 }

@@ -1,8 +1,8 @@
 //! What operators ask for.
 
-use super::{Effect, Scheduler};
-use crate::plan::{Outcome, Plan, Status, StepAt};
-use crate::spec::{PodType, pod_instance_name};
+use super::{Effect, Scheduler, Task};
+use crate::plan::{Outcome, Phase, Plan, Status, Step, StepAt};
+use crate::spec::pod_instance_name;
 use std::collections::BTreeMap;
 
 /// An operator's command.
@@ -81,43 +81,42 @@ impl Scheduler {
         now: f64,
         command: &Command,
     ) -> Result<(Outcome, Vec<String>, Vec<Effect>), CommandError> {
+        self.wake(now);
         let (outcome, tasks) = match command {
             Command::Plan { plan, phase, step, command } => {
-                (self.plan_command(now, plan, phase.as_deref(), step.as_deref(), command)?, Vec::new())
+                (self.plan_command(plan, phase.as_deref(), step.as_deref(), command)?, Vec::new())
             }
             Command::Pod { pod, command } => (Outcome::Done, self.pod_command(now, pod, *command)?),
         };
-        self.progress(now);
+        self.progress(now, Vec::new());
         Ok((outcome, tasks, self.take_effects()))
     }
 
     fn plan_command(
         &mut self,
-        now: f64,
         name: &str,
         phase: Option<&str>,
         step: Option<&str>,
         command: &PlanCommand,
     ) -> Result<Outcome, CommandError> {
-        let at = self.plans.iter().position(|p| p.name == name).ok_or_else(|| not_found("Plan", name))?;
-        let status = self.plan_status(now, &self.plans[at]);
-        let plan = &mut self.plans[at];
+        let at = self.plans.position(name);
+        let plan = at.and_then(|at| self.plans.get_mut(at)).ok_or_else(|| not_found("Plan", name))?;
         match command {
             PlanCommand::Start(parameters) => {
-                plan.start(now, parameters);
+                plan.start(parameters);
                 Ok(Outcome::Done)
             }
             PlanCommand::Stop => {
                 plan.stop();
                 Ok(Outcome::Done)
             }
-            PlanCommand::Continue => proceed(now, plan, status, phase),
-            PlanCommand::Interrupt => interrupt(now, plan, status, phase),
-            PlanCommand::ForceComplete => force_complete(now, plan, status, phase, step),
+            PlanCommand::Continue => proceed(plan, phase),
+            PlanCommand::Interrupt => interrupt(plan, phase),
+            PlanCommand::ForceComplete => force_complete(plan, phase, step),
             PlanCommand::Restart => {
-                let (outcome, steps) = restart(now, plan, status, phase, step)?;
-                for instance in steps {
-                    self.delays.remove(&instance);
+                let (outcome, instances) = restart(plan, phase, step)?;
+                for instance in instances {
+                    self.forget_delay(&instance);
                 }
                 Ok(outcome)
             }
@@ -125,21 +124,18 @@ impl Scheduler {
     }
 
     fn pod_command(&mut self, now: f64, pod: &str, command: PodCommand) -> Result<Vec<String>, CommandError> {
-        let of_pod = self.tasks.iter().filter(|(_, t)| pod_instance_name(&t.pod, t.index) == pod);
-        let tasks: Vec<_> =
-            of_pod.map(|(instance, t)| (instance.clone(), t.info.task_id.clone(), t.is_live())).collect();
-        let owner = self.tasks.values().find(|t| pod_instance_name(&t.pod, t.index) == pod);
-        let (owner, index): (PodType, u32) =
-            owner.map(|t| (t.pod.clone(), t.index)).ok_or_else(|| not_found("Pod", pod))?;
+        let found =
+            self.tasks.values().find(|t| pod_instance_name(&t.pod, t.index) == pod).map(Task::pod_instance);
+        let found = found.ok_or_else(|| not_found("Pod", pod))?;
+        let of_pod = self.tasks.of_pod(&found);
+        let tasks: Vec<_> = of_pod.map(|t| (t.instance(), t.info.task_id.clone(), t.is_live())).collect();
         if command == PodCommand::Replace {
-            self.give_up_pod(&owner, index);
+            self.give_up_pod(&found);
         }
         for (instance, id, live) in &tasks {
-            self.delays.remove(instance);
+            self.forget_delay(instance);
             if *live {
-                if let Some(task) = self.tasks.get_mut(instance) {
-                    task.notes.restarting = true;
-                }
+                self.tasks.change(instance, |task| task.notes.restarting = true);
                 self.write_notes(instance);
                 self.kill(now, id);
             }
@@ -148,128 +144,112 @@ impl Scheduler {
     }
 }
 
-/// The phases called `name`, or the one with that id.
+/// The keys of the phases called `name`, or of the one with that id; at least one.
 fn phases(plan: &Plan, name: &str) -> Result<Vec<usize>, CommandError> {
-    let by_id: Vec<usize> = (0..plan.phases.len()).filter(|i| plan.phases[*i].id == name).collect();
-    let by_name = (0..plan.phases.len()).filter(|i| plan.phases[*i].name == name).collect();
-    let found: Vec<usize> = if by_id.is_empty() { by_name } else { by_id };
+    let keys = |is: &dyn Fn(&Phase) -> bool| -> Vec<usize> {
+        plan.keyed_phases().filter(|(_, p)| is(p)).map(|(key, _)| key).collect()
+    };
+    let by_id = keys(&|p| p.id == name);
+    let found = if by_id.is_empty() { keys(&|p| p.name == name) } else { by_id };
     if found.is_empty() { Err(not_found("Phase", name)) } else { Ok(found) }
 }
 
-fn step_at(plan: &Plan, phase: &str, step: &str) -> Result<StepAt, CommandError> {
-    let phase = phases(plan, phase)?[0];
-    let steps = &plan.phases[phase].steps;
-    let found = steps.iter().position(|s| s.id == step).or_else(|| steps.iter().position(|s| s.name == step));
-    found.map(|step| StepAt { phase, step }).ok_or_else(|| not_found("Step", step))
+/// The first phase called `name`, or the one with that id.
+fn phase<'a>(plan: &'a Plan, name: &str) -> Result<(usize, &'a Phase), CommandError> {
+    let key = phases(plan, name)?.first().copied();
+    let found = key.and_then(|key| Some((key, plan.phase(key)?)));
+    found.ok_or_else(|| not_found("Phase", name))
 }
 
-fn proceed(now: f64, plan: &mut Plan, status: Status, phase: Option<&str>) -> Result<Outcome, CommandError> {
+fn step_at(plan: &Plan, phase_name: &str, step: &str) -> Result<StepAt, CommandError> {
+    let (key, phase) = phase(plan, phase_name)?;
+    let steps = phase.steps();
+    let found = steps.iter().position(|s| s.id == step).or_else(|| steps.iter().position(|s| s.name == step));
+    found.map(|step| StepAt { phase: key, step }).ok_or_else(|| not_found("Step", step))
+}
+
+fn proceed(plan: &mut Plan, phase: Option<&str>) -> Result<Outcome, CommandError> {
     let idle = |s: Status| s.is_running() || s == Status::Complete;
     let Some(name) = phase else {
-        if idle(status) {
+        if idle(plan.status()) {
             return Ok(Outcome::Already);
         }
-        plan.strategy.interrupted = false;
+        plan.proceed();
         return Ok(Outcome::Done);
     };
     let found = phases(plan, name)?;
-    if found.iter().all(|i| idle(plan.phases[*i].status(now, &[]))) {
+    if found.iter().filter_map(|key| plan.phase(*key)).all(|p| idle(p.status())) {
         return Ok(Outcome::Already);
     }
-    for i in found {
-        plan.phases[i].proceed();
+    for key in found {
+        plan.proceed_phase(key);
     }
     Ok(Outcome::Done)
 }
 
-fn interrupt(
-    now: f64,
-    plan: &mut Plan,
-    status: Status,
-    phase: Option<&str>,
-) -> Result<Outcome, CommandError> {
+fn interrupt(plan: &mut Plan, phase: Option<&str>) -> Result<Outcome, CommandError> {
     let Some(name) = phase else {
-        if plan.strategy.interrupted || status == Status::Complete {
+        if plan.is_interrupted() || plan.status() == Status::Complete {
             return Ok(Outcome::Already);
         }
-        plan.strategy.interrupted = true;
+        plan.interrupt();
         return Ok(Outcome::Done);
     };
     let found = phases(plan, name)?;
-    let held = |i: &usize| plan.phases[*i].strategy.is_interrupted(&plan.phases[*i].steps, now);
-    let complete = |i: &usize| plan.phases[*i].status(now, &[]) == Status::Complete;
-    if found.iter().all(held) || found.iter().all(complete) {
+    let all = |is: &dyn Fn(&Phase) -> bool| found.iter().filter_map(|key| plan.phase(*key)).all(is);
+    if all(&Phase::is_interrupted) || all(&|p| p.status() == Status::Complete) {
         return Ok(Outcome::Already);
     }
-    for i in found {
-        plan.phases[i].interrupt();
+    for key in found {
+        plan.interrupt_phase(key);
     }
     Ok(Outcome::Done)
 }
 
-/// What a command on a plan, a phase or a step is about: how far that is, and the steps in it. `status` is the plan's.
+/// What a command on a plan, a phase or a step is about: how far that is, and the steps in it.
 fn targets(
-    now: f64,
     plan: &Plan,
-    status: Status,
-    phase: Option<&str>,
+    phase_name: Option<&str>,
     step: Option<&str>,
 ) -> Result<(Status, Vec<StepAt>), CommandError> {
-    match (phase, step) {
+    match (phase_name, step) {
         (None, Some(_)) => Err(CommandError::MissingPhase),
-        (Some(phase), Some(step)) => {
-            let at = step_at(plan, phase, step)?;
-            Ok((plan.phases[at.phase].steps[at.step].status(now), vec![at]))
+        (Some(name), Some(step)) => {
+            let at = step_at(plan, name, step)?;
+            let status = plan.step(at).map(Step::status).ok_or_else(|| not_found("Step", step))?;
+            Ok((status, vec![at]))
         }
         (Some(name), None) => {
-            let phase = phases(plan, name)?[0];
-            let steps = (0..plan.phases[phase].steps.len()).map(|step| StepAt { phase, step });
-            Ok((plan.phases[phase].status(now, &[]), steps.collect()))
+            let (key, phase) = phase(plan, name)?;
+            let steps = (0..phase.steps().len()).map(|step| StepAt { phase: key, step });
+            Ok((phase.status(), steps.collect()))
         }
-        (None, None) => Ok((status, all_steps(plan))),
+        (None, None) => Ok((plan.status(), plan.places().collect())),
     }
 }
 
-fn force_complete(
-    now: f64,
-    plan: &mut Plan,
-    status: Status,
-    phase: Option<&str>,
-    step: Option<&str>,
-) -> Result<Outcome, CommandError> {
-    let (was, targets) = targets(now, plan, status, phase, step)?;
+fn force_complete(plan: &mut Plan, phase: Option<&str>, step: Option<&str>) -> Result<Outcome, CommandError> {
+    let (was, targets) = targets(plan, phase, step)?;
     if was == Status::Complete {
         return Ok(Outcome::Already);
     }
     for at in targets {
-        if let Some(step) = plan.step_mut(at) {
-            step.force_complete();
-        }
+        plan.change(at, Step::force_complete);
     }
     Ok(Outcome::Done)
 }
 
-fn all_steps(plan: &Plan) -> Vec<StepAt> {
-    let phases = plan.phases.iter().enumerate();
-    phases.flat_map(|(phase, p)| (0..p.steps.len()).map(move |step| StepAt { phase, step })).collect()
-}
-
 /// Also gives the task instances of the restarted steps.
 fn restart(
-    now: f64,
     plan: &mut Plan,
-    status: Status,
-    phase: Option<&str>,
+    phase_name: Option<&str>,
     step: Option<&str>,
 ) -> Result<(Outcome, Vec<String>), CommandError> {
-    let (was, targets) = targets(now, plan, status, phase, step)?;
+    let (was, targets) = targets(plan, phase_name, step)?;
     // What is restarted as a whole also goes on by itself.
-    match (phase, step) {
-        (Some(name), None) => {
-            let at = phases(plan, name)?[0];
-            plan.phases[at].strategy.interrupted = false;
-        }
-        (None, None) => plan.strategy.interrupted = false,
+    match (phase_name, step) {
+        (Some(name), None) => plan.resume_phase(phase(plan, name)?.0),
+        (None, None) => plan.proceed(),
         _ => {}
     }
     if was == Status::Pending {
@@ -277,9 +257,8 @@ fn restart(
     }
     let mut instances = Vec::new();
     for at in targets {
-        let Some(step) = plan.step_mut(at) else { continue };
-        step.restart();
-        if let Some(r) = step.requirement() {
+        plan.change(at, Step::restart);
+        if let Some(r) = plan.step(at).and_then(Step::requirement) {
             instances.extend(r.tasks.iter().map(|t| crate::spec::task_instance_name(&r.pod, r.index, t)));
         }
     }

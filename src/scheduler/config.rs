@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 /// Settings that do not belong to the service file. Names and defaults of the variables are the SDK's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// The role of all reservations.
+    /// The role of new reservations.
     pub role: String,
+    /// Roles that reservations of before may have: while a service moves from one role to another.
+    pub former_roles: Vec<String>,
     /// Where tasks reach the API.
     pub api_host: String,
     /// Where tasks reach the API.
@@ -23,6 +25,12 @@ pub struct Config {
     pub executor: ExecutorOverhead,
     /// Waits before failed tasks are tried again; none by default.
     pub backoff: Option<Backoff>,
+    /// The service has an account of its own, without which it may not use certificates.
+    pub service_account: bool,
+    /// Offers of other regions than the master's are wanted, too.
+    pub region_aware: bool,
+    /// The region that pods stay in unless their placement says otherwise; the master's when not given.
+    pub region: Option<String>,
     /// The service is to be removed.
     pub uninstall: bool,
     /// Seconds that Mesos keeps tasks while the scheduler is away.
@@ -52,6 +60,30 @@ pub struct ConfigError {
     pub expected: &'static str,
 }
 
+/// The variables that a scheduler reads of its environment, beside those that the service file names.
+pub const VARIABLES: [&str; 20] = [
+    "ALLOW_REGION_AWARENESS",
+    "DCOS_SERVICE_ACCOUNT_CREDENTIAL",
+    "DCOS_SPACE",
+    "ENABLE_BACKOFF",
+    "ENABLE_ROLE_MIGRATION",
+    "EXECUTOR_CPUS",
+    "EXECUTOR_DISK_MB",
+    "EXECUTOR_MEM_MB",
+    "FRAMEWORK_BACKOFF_FACTOR",
+    "FRAMEWORK_INITIAL_BACKOFF",
+    "FRAMEWORK_MAX_LAUNCH_DELAY",
+    "LIBPROCESS_IP",
+    "MARATHON_APP_ENFORCE_GROUP_ROLE",
+    "MARATHON_APP_ID",
+    "MARATHON_NAME",
+    "MESOS_ALLOCATION_ROLE",
+    "SDK_UNINSTALL",
+    "SERVICE_REGION",
+    "SERVICE_TLD",
+    "VIP_TLD",
+];
+
 /// Two weeks: how long Mesos keeps a service's tasks running without its scheduler.
 const FAILOVER_TIMEOUT: f64 = 1_209_600.0;
 
@@ -74,8 +106,14 @@ impl Config {
         } else {
             None
         };
+        let region_aware = boolean(env, "ALLOW_REGION_AWARENESS", true)?;
+        let region = env.get("SERVICE_REGION").filter(|region| region_aware && !region.is_empty());
+        let role = role(env, &spec.name)?;
+        let migrates = boolean(env, "ENABLE_ROLE_MIGRATION", false)?;
+        let former = former_roles(&spec.name).into_iter().filter(|former| migrates && *former != role);
         Ok(Self {
-            role: role(env, &spec.name)?,
+            former_roles: former.collect(),
+            role,
             api_host: api_host(env, &spec.name, &service_tld),
             api_port,
             vip_tld: text("VIP_TLD", "l4lb.thisdcos.directory"),
@@ -91,6 +129,9 @@ impl Config {
                 disk: number(env, "EXECUTOR_DISK_MB", overhead.disk)?,
             },
             backoff,
+            service_account: env.get("DCOS_SERVICE_ACCOUNT_CREDENTIAL").is_some_and(|c| !c.is_empty()),
+            region_aware,
+            region: region.cloned(),
             uninstall: env.contains_key("SDK_UNINSTALL"),
             failover_timeout: FAILOVER_TIMEOUT,
         })
@@ -122,8 +163,19 @@ fn role(env: &BTreeMap<String, String>, service: &str) -> Result<String, ConfigE
             value: String::new(),
             expected: "the group's role, because MARATHON_APP_ENFORCE_GROUP_ROLE is set",
         }),
-        _ => Ok(format!("{}-role", service.trim_start_matches('/').replace('/', "__"))),
+        _ => Ok(legacy_role(service)),
     }
+}
+
+/// The role of services in clusters whose groups have none.
+fn legacy_role(service: &str) -> String {
+    format!("{}-role", service.trim_start_matches('/').replace('/', "__"))
+}
+
+/// The roles that a service can have moved from: its own, and that of the group it is in.
+fn former_roles(service: &str) -> Vec<String> {
+    let group = service.trim_start_matches('/').split_once('/').map(|(group, _)| group.to_owned());
+    std::iter::once(legacy_role(service)).chain(group).collect()
 }
 
 fn boolean(env: &BTreeMap<String, String>, name: &str, default: bool) -> Result<bool, ConfigError> {
@@ -145,4 +197,77 @@ fn number(env: &BTreeMap<String, String>, name: &str, default: f64) -> Result<f6
         value: value.clone(),
         expected: "a number, 0 or more",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Context, parse};
+
+    type Env<'a> = &'a [(&'a str, &'a str)];
+
+    fn config(name: &str, env: Env) -> Result<Config, ConfigError> {
+        let (template, none) = (|_: &str| Err("none".to_owned()), BTreeMap::new());
+        let yaml =
+            format!("name: {name}\npods: {{p: {{count: 1, tasks: {{t: {{goal: ONCE, cmd: c, cpus: 1}}}}}}}}");
+        let (service, _) = parse(
+            &crate::finding::Source::new("svc.yml", yaml),
+            &Context { template: &template, env: &none },
+        )
+        .expect("a service");
+        let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Config::from_env(&env, &service.spec, 8080)
+    }
+
+    #[test]
+    fn the_role_is_the_groups_where_it_is_enforced_and_else_the_services_own() {
+        let enforced = ("MARATHON_APP_ENFORCE_GROUP_ROLE", "true");
+        let cases: [(Env, Option<&str>); 6] = [
+            (&[], Some("dev__hello-role")),
+            (&[("MESOS_ALLOCATION_ROLE", "slave_public")], Some("dev__hello-role")),
+            (&[("MESOS_ALLOCATION_ROLE", "dev")], Some("dev")),
+            (&[("MESOS_ALLOCATION_ROLE", "slave_public"), enforced], Some("slave_public")),
+            (&[enforced], None),
+            (&[("MESOS_ALLOCATION_ROLE", ""), enforced], None),
+        ];
+        for (env, role) in cases {
+            assert_eq!(config("/dev/hello", env).ok().map(|c| c.role).as_deref(), role, "{env:?}");
+        }
+    }
+
+    #[test]
+    fn a_service_that_moves_keeps_the_roles_that_it_may_have_had() {
+        let roles = |name, role: &'static str, moves: bool| {
+            let mut env = vec![("MESOS_ALLOCATION_ROLE", role)];
+            env.extend(moves.then_some(("ENABLE_ROLE_MIGRATION", "true")));
+            config(name, &env).expect("a configuration").former_roles
+        };
+        assert_eq!(roles("/dev/hello", "dev", true), ["dev__hello-role"]);
+        assert_eq!(roles("/dev/hello", "slave_public", true), ["dev"]);
+        assert_eq!(roles("hello", "other", true), ["hello-role"]);
+        assert_eq!(roles("/dev/hello", "dev", false), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_region_counts_only_where_regions_are_wanted() {
+        let region = |env: Env| {
+            let config = config("hello", env).expect("a configuration");
+            (config.region_aware, config.region)
+        };
+        assert_eq!(region(&[]), (true, None));
+        assert_eq!(region(&[("SERVICE_REGION", "")]), (true, None));
+        assert_eq!(region(&[("SERVICE_REGION", "r1")]), (true, Some("r1".to_owned())));
+        let without = [("SERVICE_REGION", "r1"), ("ALLOW_REGION_AWARENESS", "false")];
+        assert_eq!(region(&without), (false, None));
+    }
+
+    #[test]
+    fn the_list_of_variables_is_that_of_the_code() {
+        let code = include_str!("config.rs");
+        let code = &code[code.find("impl Config").expect("the code")..code.find("mod tests").expect("tests")];
+        let name = regex::Regex::new("\"([A-Z][A-Z_]+)\"").expect("a pattern");
+        let read: std::collections::BTreeSet<&str> =
+            name.captures_iter(code).filter_map(|found| Some(found.get(1)?.as_str())).collect();
+        assert_eq!(read.into_iter().collect::<Vec<_>>(), VARIABLES);
+    }
 }

@@ -11,28 +11,37 @@
 mod commands;
 mod config;
 mod cycle;
+mod demand;
+mod held;
+mod matching;
 mod recovery;
 mod removal;
 mod start;
 mod state;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod updates;
 mod validate;
+mod wanted;
 
 pub use commands::{Command, CommandError, PlanCommand, PodCommand};
-pub use config::{Backoff, Config, ConfigError};
-pub use cycle::OfferOutcome;
+pub use config::{Backoff, Config, ConfigError, VARIABLES};
+pub use matching::OfferOutcome;
 pub use start::{StartError, Stored};
 pub use state::{Ids, Notes, Task, Write, path};
 
-use crate::offer::ServiceContext;
-use crate::plan::{Plan, Status, Step, TaskProgress, Work};
-use crate::spec::{PodSpec, PodType, Service, ServiceSpec};
+use crate::offer::{HomeRegion, ServiceContext};
+use crate::plan::{Due, Plan, Plans, Status, Step, TaskProgress, Work};
+use crate::spec::{PodSpec, PodType, Service, ServiceSpec, TaskName};
 use crate::wire::{
-    Acknowledge, Call, CallType, FrameworkId, FrameworkInfo, Offer, OfferId, TaskId, TaskState, TaskStatus,
+    Acknowledge, Call, CallType, FrameworkId, FrameworkInfo, Offer, OfferId, TaskId, TaskStatus,
 };
+use cycle::Touched;
+use state::Writes;
 use std::collections::{BTreeMap, VecDeque};
+use tasks::Tasks;
+use wanted::Wanted;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -42,6 +51,8 @@ pub enum Event {
         /// The framework's id.
         framework_id: String,
     },
+    /// The region that the master is in, if it has one. Comes after the subscription, before offers.
+    MasterRegion(Option<String>),
     /// Offers came.
     Offers(Vec<Offer>),
     /// An offer went.
@@ -85,70 +96,82 @@ pub struct Scheduler {
     target: String,
     configurations: BTreeMap<String, ServiceSpec>,
     framework_id: Option<String>,
-    tasks: BTreeMap<String, Task>,
+    tasks: Tasks,
     /// Deploy, recovery, then the author's other plans.
-    plans: Vec<Plan>,
+    plans: Plans,
     deploy_noted: bool,
     connected: bool,
-    offers: BTreeMap<OfferId, Offer>,
+    master_region: Option<String>,
     reconciling: updates::Reconciling,
     /// Tasks to be ended, and when to ask again.
-    kills: BTreeMap<TaskId, f64>,
-    /// Failed task instances: the last wait, and when it is over.
-    delays: BTreeMap<String, (f64, f64)>,
-    demand: cycle::Demand,
+    kills: Due<TaskId>,
+    /// The last wait (seconds) of task instances that have failed.
+    waits: BTreeMap<String, f64>,
+    /// Task instances that wait before they are tried again, and until when.
+    delayed: Due<String>,
+    demand: demand::Demand,
     /// The master was asked to remove the framework.
     leaving: bool,
     outcomes: VecDeque<OfferOutcome>,
-    /// Why a step has not been launched, by step id.
-    waiting: BTreeMap<String, Vec<String>>,
+    /// The steps that offers are looked for.
+    wanted: Wanted,
+    /// What has yet to be looked at again.
+    touched: Touched,
     ids: Ids,
-    writes: Vec<Write>,
+    writes: Writes,
     calls: Vec<Call>,
 }
 
 impl Scheduler {
     /// Takes in an event; `now` is in seconds and never goes back.
     pub fn handle(&mut self, now: f64, event: Event) -> Vec<Effect> {
+        self.wake(now);
+        let mut offers = Vec::new();
         match event {
             Event::Subscribed { framework_id } => self.on_subscribed(now, framework_id),
-            Event::Offers(offers) => {
-                self.offers.extend(offers.into_iter().map(|o| (o.id.clone(), o)));
+            Event::MasterRegion(region) => self.master_region = region,
+            Event::Offers(came) => {
+                offers = came;
                 self.demand.offers_came();
             }
-            Event::Rescind(id) => {
-                self.offers.remove(&id);
-            }
             Event::Update(status) => self.on_update(now, &status),
-            Event::Disconnected => {
-                self.connected = false;
-                self.offers.clear();
-            }
+            Event::Disconnected => self.connected = false,
             // The launches in it may or may not have reached the agent: the master is asked what became of them.
             Event::CallFailed(CallType::Accept) => self.reconciling.restart(now, &self.tasks),
-            Event::CallFailed(CallType::Teardown) => self.leaving = false,
+            Event::CallFailed(CallType::Teardown) => self.leave_again(),
             Event::TornDown => self.on_torn_down(),
-            Event::CallFailed(_) | Event::Tick => {}
+            // Offers are used or declined at once: the master tells what became of a launch with one that had gone.
+            Event::Rescind(_) | Event::CallFailed(_) | Event::Tick => {}
         }
-        self.progress(now);
+        self.progress(now, offers);
         self.take_effects()
     }
 
-    /// What goes on without any event.
-    fn progress(&mut self, now: f64) {
+    /// What goes on without any event, and what offers are for.
+    fn progress(&mut self, now: f64, offers: Vec<Offer>) {
+        self.wake(now);
         if self.connected {
             self.reconcile(now);
             self.repeat_kills(now);
             self.advance_removal(now);
-            self.cycle(now);
+            self.cycle(now, offers);
         }
-        self.note_deployed(now);
+        self.note_deployed();
+    }
+
+    /// Ends the delays that are over.
+    fn wake(&mut self, now: f64) {
+        self.plans.advance(now);
+        while let Some(instance) = self.delayed.pop(now) {
+            self.touch_task(&instance);
+        }
     }
 
     fn take_effects(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if !self.writes.is_empty() {
-            effects.push(Effect::Write(std::mem::take(&mut self.writes)));
+        let writes = self.writes.take();
+        if !writes.is_empty() {
+            effects.push(Effect::Write(writes));
         }
         effects.extend(self.calls.drain(..).map(|c| Effect::Call(Box::new(c))));
         effects
@@ -166,6 +189,9 @@ impl Scheduler {
         if gpus {
             capabilities.push(capability("GPU_RESOURCES"));
         }
+        if self.config.region_aware {
+            capabilities.push(capability("REGION_AWARE"));
+        }
         FrameworkInfo {
             user: spec.user.clone(),
             name: spec.name.clone(),
@@ -182,11 +208,14 @@ impl Scheduler {
 
     /// The roles that offers are wanted for.
     fn roles(&self) -> Vec<String> {
-        let mut roles = vec![self.config.role.clone()];
-        for pod in &self.service.spec.pods {
-            let role = crate::offer::pod_role(&self.config.role, &pod.pre_reserved_role);
-            if !roles.contains(&role) {
-                roles.push(role);
+        let mut roles = Vec::new();
+        for own in std::iter::once(&self.config.role).chain(&self.config.former_roles) {
+            let pods =
+                self.service.spec.pods.iter().map(|p| crate::offer::pod_role(own, &p.pre_reserved_role));
+            for role in std::iter::once(own.clone()).chain(pods) {
+                if !roles.contains(&role) {
+                    roles.push(role);
+                }
             }
         }
         roles
@@ -214,17 +243,17 @@ impl Scheduler {
 
     /// The tasks by instance name.
     pub fn tasks(&self) -> &BTreeMap<String, Task> {
-        &self.tasks
+        self.tasks.all()
     }
 
     /// The plans: deploy, recovery, others.
     pub fn plans(&self) -> &[Plan] {
-        &self.plans
+        self.plans.as_slice()
     }
 
-    /// How far a plan is.
-    pub fn plan_status(&self, now: f64, plan: &Plan) -> Status {
-        plan.status(now, &self.dirty_of_others(now, &plan.name))
+    /// The plan called `name`.
+    pub fn plan(&self, name: &str) -> Option<&Plan> {
+        self.plans().iter().find(|p| p.name == name)
     }
 
     /// Whether the master can be reached.
@@ -246,19 +275,30 @@ impl Scheduler {
         if self.reconciling.is_open() {
             reasons.push("waits for the master to say how tasks of before are".to_owned());
         }
-        let Work::Launch { requirement, tracked, .. } = &step.work else { return reasons };
+        let mut about = self.plans.about(&step.subject());
+        let of = about.find(|of| self.plans.step(*of).is_some_and(|s| s.id == step.id));
+        if let Work::Launch { requirement, tracked, .. } = &step.work {
+            self.why_tasks(now, requirement, tracked, &mut reasons);
+            reasons.extend(of.into_iter().flat_map(|of| self.why_no_offer(of, requirement)));
+        }
+        if reasons.is_empty() {
+            reasons.extend(of.and_then(|of| self.held_back(of)));
+        }
+        reasons
+    }
+
+    fn why_tasks(
+        &self,
+        now: f64,
+        requirement: &crate::plan::Requirement,
+        tracked: &BTreeMap<TaskName, (TaskId, TaskProgress)>,
+        reasons: &mut Vec<String>,
+    ) {
         for name in &requirement.tasks {
             let instance = crate::spec::task_instance_name(&requirement.pod, requirement.index, name);
             let Some(task) = self.tasks.get(&instance) else { continue };
             reasons.extend(why_task(now, &instance, task, tracked.get(name).map(|(_, p)| *p)));
         }
-        reasons.extend(self.waiting.get(&step.id).into_iter().flatten().cloned());
-        reasons
-    }
-
-    /// Requirements that plans other than `name` are working on.
-    fn dirty_of_others(&self, now: f64, name: &str) -> Vec<crate::plan::Requirement> {
-        self.plans.iter().filter(|p| p.name != name).flat_map(|p| p.dirty(now)).collect()
     }
 
     /// A pod's definition under a configuration, or under the target where that has been forgotten.
@@ -286,6 +326,10 @@ impl Scheduler {
             api_port: config.api_port,
             executor: config.executor,
             space: config.space.clone(),
+            region: match &spec.region {
+                Some(region) => HomeRegion::Named(region.clone()),
+                None => HomeRegion::Local(self.master_region.clone()),
+            },
             endpoints: BTreeMap::new(),
         };
         context.endpoints = self.endpoints(&context.vip_host());
@@ -298,11 +342,12 @@ impl Scheduler {
     fn endpoints(&self, vip_host: &str) -> BTreeMap<String, (String, u16)> {
         let mut endpoints = BTreeMap::new();
         for pod in &self.service.spec.pods {
-            for port in pod.tasks.iter().flat_map(|t| &t.resource_set.ports) {
+            let ports = pod.tasks.iter().flat_map(|t| t.resource_set.ports.iter().map(move |p| (t, p)));
+            for (task, port) in ports {
                 let Some(vip) = &port.vip else { continue };
                 let name = format!("{}.{vip_host}", vip.prefix);
                 let address = if self.config.vip_tld.is_empty() {
-                    self.running_address(&pod.pod_type, &port.name)
+                    self.running_address(&pod.pod_type, &task.name, &port.name)
                 } else if crate::wire::vip::is_local(&name) {
                     Some((crate::wire::vip::loopback_address(&name).to_string(), vip.port))
                 } else {
@@ -314,9 +359,8 @@ impl Scheduler {
         endpoints
     }
 
-    fn running_address(&self, pod: &PodType, port: &str) -> Option<(String, u16)> {
-        let running = self.tasks.values().filter(|t| &t.pod == pod && t.state() == TaskState::Running);
-        running.into_iter().find_map(|t| {
+    fn running_address(&self, pod: &PodType, task: &TaskName, port: &str) -> Option<(String, u16)> {
+        self.tasks.running(pod, task).find_map(|t| {
             let ports = &t.info.discovery.as_ref()?.ports.as_ref()?.ports;
             let number = ports.iter().find(|p| p.name.as_deref() == Some(port))?.number;
             Some((crate::offer::located(&t.info).hostname, u16::try_from(number).ok()?))
@@ -337,36 +381,32 @@ impl Scheduler {
     }
 
     fn write(&mut self, path: String, value: Vec<u8>) {
-        self.writes.retain(|w| w.path != path);
-        self.writes.push(Write { path, value: Some(value) });
-    }
-
-    fn write_json(&mut self, path: String, value: &impl serde::Serialize) {
-        // Messages and notes are plain data with text keys; their serialization can't fail.
-        let bytes = serde_json::to_vec(value).unwrap_or_default();
-        self.write(path, bytes);
+        self.writes.set(path, value);
     }
 
     fn write_task(&mut self, instance: &str) {
-        let Some(task) = self.tasks.get(instance).cloned() else { return };
-        self.write_json(format!("{}/{instance}/{}", path::TASKS, path::TASK_INFO), &task.info);
-        self.write_json(format!("{}/{instance}/{}", path::TASKS, path::TASK_NOTES), &task.notes);
+        if let Some(task) = self.tasks.get(instance) {
+            self.writes.set_json(format!("{}/{instance}/{}", path::TASKS, path::TASK_INFO), &task.info);
+        }
+        self.write_notes(instance);
         self.write_status(instance);
     }
 
     fn write_status(&mut self, instance: &str) {
-        let Some(status) = self.tasks.get(instance).and_then(|t| t.status.clone()) else { return };
-        self.write_json(format!("{}/{instance}/{}", path::TASKS, path::TASK_STATUS), &status);
+        if let Some(status) = self.tasks.get(instance).and_then(|t| t.status.as_ref()) {
+            self.writes.set_json(format!("{}/{instance}/{}", path::TASKS, path::TASK_STATUS), status);
+        }
     }
 
     fn write_notes(&mut self, instance: &str) {
-        let Some(notes) = self.tasks.get(instance).map(|t| t.notes) else { return };
-        self.write_json(format!("{}/{instance}/{}", path::TASKS, path::TASK_NOTES), &notes);
+        if let Some(task) = self.tasks.get(instance) {
+            self.writes.set_json(format!("{}/{instance}/{}", path::TASKS, path::TASK_NOTES), &task.notes);
+        }
     }
 
     /// Remembers that the first deployment is over, from when on the `update` plan applies.
-    fn note_deployed(&mut self, now: f64) {
-        let complete = self.plans.first().is_some_and(|p| self.plan_status(now, p) == Status::Complete);
+    fn note_deployed(&mut self) {
+        let complete = self.plans().first().is_some_and(|p| p.status() == Status::Complete);
         if complete && !self.deploy_noted && !self.config.uninstall {
             self.deploy_noted = true;
             self.write(path::LAST_COMPLETED.to_owned(), b"DEPLOY".to_vec());

@@ -1,7 +1,7 @@
 //! Which tasks have failed, and the plan that brings them back.
 
 use super::{Scheduler, Task};
-use crate::plan::{Order, Phase, Recovery, Requirement, Status, Step, Strategy};
+use crate::plan::{Order, Phase, PodInstance, Recovery, Requirement, Status, Step, Strategy, Subject};
 use crate::spec::{Goal, TaskName};
 use crate::wire::TaskState;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,68 +10,57 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const RECOVERY: &str = "recovery";
 
 impl Scheduler {
-    /// Brings the recovery plan up to date: a phase for each pod instance with failed tasks that no other plan is bringing
-    /// up.
-    pub(super) fn refresh_recovery(&mut self, now: f64) {
-        let wanted = self.failed_pods(now);
-        let Some(at) = self.plans.iter().position(|p| p.name == RECOVERY) else { return };
-        let mut phases = std::mem::take(&mut self.plans[at].phases);
-        // A phase whose tasks are no longer failed (the agent came back, or an operator's plan took over) has no use, unless
-        // it has launched something; a complete one stays for operators to see until the pod fails again.
-        phases.retain(|phase| {
-            let Some(step) = phase.steps.first() else { return false };
-            let Some(requirement) = step.requirement() else { return false };
-            let same_pod = |w: &&Requirement| w.pod == requirement.pod && w.index == requirement.index;
-            match (step.status(now), wanted.iter().find(same_pod)) {
-                (Status::Pending | Status::Prepared, new) => new.is_some_and(|w| covers(requirement, w)),
-                (Status::Complete, new) => new.is_none(),
-                (_, Some(new)) => new.recovery != Recovery::Permanent || requirement.recovery == new.recovery,
-                (_, None) => true,
+    /// Brings the recovery plan up to date about a pod instance: a phase if tasks of it have failed and no other plan is
+    /// bringing them up.
+    pub(super) fn refresh_recovery(&mut self, pod: &PodInstance) {
+        let Some(recovery) = self.plans.position(RECOVERY) else { return };
+        let wanted = self.wanted_recovery(pod);
+        let own = self.plans.about(&Subject::Pod(pod.clone())).find(|s| s.plan == recovery);
+        if let Some(own) = own {
+            if self.plans.step(own).is_some_and(|s| still_of_use(s, wanted.as_ref())) {
+                return;
             }
-        });
-        for requirement in wanted {
-            let of_pod = |p: &Phase| {
-                let own = p.steps.first().and_then(Step::requirement);
-                own.is_some_and(|r| r.pod == requirement.pod && r.index == requirement.index)
-            };
-            if phases.iter().any(of_pod) {
-                continue;
-            }
-            let (phase_id, step_id) = (self.ids.uuid(), self.ids.uuid());
-            let step = Step::launch(step_id, requirement);
-            let name = step.name.clone();
-            phases.push(Phase::new(phase_id, name, vec![step], Strategy::new(Order::Parallel)));
+            self.plans.remove_phase(recovery, own.at.phase);
         }
-        self.plans[at].phases = phases;
+        let Some(requirement) = wanted else { return };
+        let (phase_id, step_id) = (self.ids.uuid(), self.ids.uuid());
+        let step = Step::launch(step_id, requirement);
+        let phase = Phase::new(phase_id, step.name.clone(), vec![step], Strategy::new(Order::Parallel));
+        self.plans.add_phase(recovery, phase);
     }
 
-    /// What has to be launched again, by pod instance.
-    fn failed_pods(&self, now: f64) -> Vec<Requirement> {
-        let mut failed: BTreeMap<(String, u32), Vec<&Task>> = BTreeMap::new();
-        for task in self.tasks.values().filter(|t| self.has_failed(t)) {
-            failed.entry((task.pod.0.clone(), task.index)).or_default().push(task);
+    /// What has to be launched again of a pod instance.
+    fn wanted_recovery(&self, pod: &PodInstance) -> Option<Requirement> {
+        let failed: Vec<&Task> = self.tasks.of_pod(pod).filter(|t| self.has_failed(t)).collect();
+        if failed.is_empty() {
+            return None;
         }
-        let mut wanted = Vec::new();
-        for tasks in failed.into_values() {
-            let Some(first) = tasks.first() else { continue };
-            let essential = tasks.iter().any(|t| self.task_spec(t).is_none_or(|s| s.essential));
-            let of_pod = self.tasks.values().filter(|t| t.pod == first.pod && t.index == first.index);
-            let again: Vec<&Task> =
-                if essential { of_pod.filter(|t| self.stays_up(t)).collect() } else { tasks.clone() };
-            let delayed = |t: &&Task| self.delays.get(&t.instance()).is_some_and(|(_, until)| *until > now);
-            if again.iter().any(delayed) || again.iter().any(|t| self.is_being_deployed(now, t)) {
-                continue;
-            }
-            let permanent = tasks.iter().any(|t| t.notes.permanently_failed);
-            wanted.push(Requirement {
-                pod: first.pod.clone(),
-                index: first.index,
-                tasks: again.iter().map(|t| t.name.clone()).collect(),
-                recovery: if permanent { Recovery::Permanent } else { Recovery::Transient },
-                env: BTreeMap::new(),
-            });
+        let delayed = |t: &Task| self.delayed.get(t.instance().as_str()).is_some();
+        let essential = failed.iter().any(|t| self.task_spec(t).is_none_or(|s| s.essential));
+        let again: Vec<&Task> = if !essential {
+            failed.into_iter().filter(|t| !delayed(t)).collect()
+        } else if self.tasks.of_pod(pod).any(delayed) {
+            Vec::new()
+        } else {
+            self.tasks.of_pod(pod).filter(|t| self.stays_up(t)).collect()
+        };
+        if again.is_empty() || self.is_being_launched(pod, &again) {
+            return None;
         }
-        wanted
+        let given_up = again.iter().filter(|t| t.notes.permanently_failed).count();
+        let recovery = match given_up {
+            0 => Recovery::Transient,
+            n if n == again.len() => Recovery::Permanent,
+            // As in the SDK: some of the tasks would stay where they are and others not, which an operator has to decide.
+            _ => return None,
+        };
+        Some(Requirement {
+            pod: pod.pod.clone(),
+            index: pod.index,
+            tasks: again.iter().map(|t| t.name.clone()).collect(),
+            recovery,
+            env: BTreeMap::new(),
+        })
     }
 
     /// Whether a task is meant to stay up and was brought up before.
@@ -89,15 +78,31 @@ impl Scheduler {
         down && self.stays_up(task)
     }
 
-    /// Whether another plan has yet to bring a task up.
-    fn is_being_deployed(&self, now: f64, task: &Task) -> bool {
-        let others = self.plans.iter().filter(|p| p.name != RECOVERY && !p.strategy.interrupted);
-        others.flat_map(crate::plan::Plan::steps).any(|step| {
-            !matches!(step.status(now), Status::Complete | Status::Error | Status::Waiting)
-                && step.requirement().is_some_and(|r| {
-                    r.pod == task.pod && r.index == task.index && r.tasks.contains(&task.name)
-                })
+    /// Whether another plan is bringing one of the tasks up, or is about to. One whose turn has not come does not: until
+    /// then a failed task comes up as it was.
+    fn is_being_launched(&self, pod: &PodInstance, tasks: &[&Task]) -> bool {
+        self.plans.about(&Subject::Pod(pod.clone())).any(|of| {
+            let Some(plan) = self.plans.as_slice().get(of.plan) else { return false };
+            let Some(step) = plan.step(of.at) else { return false };
+            let launching = matches!(step.status(), Status::Prepared | Status::Starting);
+            let busy = plan.is_in_turn(of.at) || launching && !plan.is_interrupted();
+            let names = step.requirement().map(|r| &r.tasks);
+            plan.name != RECOVERY && busy && tasks.iter().any(|t| names.is_some_and(|n| n.contains(&t.name)))
         })
+    }
+}
+
+/// Whether a phase's step is still of use. One that has launched nothing yet and whose tasks are no longer failed (the agent
+/// came back, or an operator's plan took over) has none; a complete one stays for operators to see until the pod fails again.
+fn still_of_use(step: &Step, wanted: Option<&Requirement>) -> bool {
+    let Some(requirement) = step.requirement() else { return false };
+    match (step.status(), wanted) {
+        (Status::Pending | Status::Prepared, wanted) => wanted.is_some_and(|w| covers(requirement, w)),
+        (Status::Complete, wanted) => wanted.is_none(),
+        (_, Some(wanted)) => {
+            wanted.recovery != Recovery::Permanent || requirement.recovery == wanted.recovery
+        }
+        (_, None) => true,
     }
 }
 

@@ -3,9 +3,11 @@
 //! Both are plans of the same steps: end a task, give its reservations back, forget it; and at the end of an uninstall,
 //! leave the master.
 
-use super::{Scheduler, Task, Write, path};
+use super::tasks::resource_ids;
+use super::wanted::Source;
+use super::{Scheduler, Task, Tasks, path};
 use crate::offer::located;
-use crate::plan::{Order, Phase, Plan, Status, Step, StepAt, Strategy, Work};
+use crate::plan::{Order, Phase, Plan, Status, Step, StepRef, Strategy, Subject, Work};
 use crate::spec::pod_instance_name;
 use crate::wire::{CallType, Operation, Resource};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,12 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The name of the plan that takes pods down that the service no longer has.
 pub const DECOMMISSION: &str = "decommission";
 
-/// The ids of everything that is reserved for tasks, their executors included.
-pub(super) fn resource_ids<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> BTreeSet<String> {
-    let all = tasks
-        .into_iter()
-        .flat_map(|t| t.info.resources.iter().chain(t.info.executor.iter().flat_map(|e| &e.resources)));
-    all.filter_map(Resource::resource_id).map(str::to_owned).collect()
+fn all_resource_ids<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> BTreeSet<String> {
+    tasks.into_iter().flat_map(resource_ids).map(str::to_owned).collect()
 }
 
 impl Scheduler {
@@ -43,7 +41,7 @@ impl Scheduler {
     pub(super) fn decommission_plan(&mut self) -> Option<Plan> {
         let pods = &self.service.spec.pods;
         let mut surplus = BTreeMap::<_, Vec<String>>::new();
-        for (instance, task) in &self.tasks {
+        for (instance, task) in self.tasks.all() {
             let at = pods.iter().position(|p| p.pod_type == task.pod);
             if at.is_some_and(|i| task.index < pods[i].count) {
                 continue;
@@ -55,7 +53,7 @@ impl Scheduler {
         let mut phases = Vec::new();
         for ((_, pod, index), tasks) in surplus {
             let mut steps: Vec<Step> = tasks.iter().map(|t| self.kill_step(format!("kill-{t}"), t)).collect();
-            let ids = resource_ids(tasks.iter().filter_map(|t| self.tasks.get(t)));
+            let ids = all_resource_ids(tasks.iter().filter_map(|t| self.tasks.get(t)));
             steps.extend(self.unreserve_steps(ids));
             for task in tasks {
                 let name = format!("erase-{task}");
@@ -73,7 +71,7 @@ impl Scheduler {
             return Plan::new("deploy", Vec::new(), Order::Serial);
         }
         let tasks: Vec<(String, String)> =
-            self.tasks.iter().map(|(i, t)| (i.clone(), t.info.task_id.value.clone())).collect();
+            self.tasks.all().iter().map(|(i, t)| (i.clone(), t.info.task_id.value.clone())).collect();
         let kills = tasks.iter().map(|(i, id)| self.kill_step(format!("kill-task-{id}"), i)).collect();
         let mut phases = vec![self.phase("kill-tasks".to_owned(), kills, Order::Parallel)];
         let mut by_host = BTreeMap::<String, Vec<&Task>>::new();
@@ -82,7 +80,8 @@ impl Scheduler {
             let host = if host.is_empty() { "UNKNOWN_AGENT".to_owned() } else { host };
             by_host.entry(host).or_default().push(task);
         }
-        let by_host: Vec<_> = by_host.into_iter().map(|(host, tasks)| (host, resource_ids(tasks))).collect();
+        let by_host: Vec<_> =
+            by_host.into_iter().map(|(host, tasks)| (host, all_resource_ids(tasks))).collect();
         for (host, ids) in by_host {
             let steps = self.unreserve_steps(ids);
             phases.push(self.phase(format!("unreserve-resources-{host}"), steps, Order::Parallel));
@@ -99,49 +98,55 @@ impl Scheduler {
         Plan::new("deploy", phases, order)
     }
 
-    /// Does what the steps whose turn it is ask for, apart from what needs offers.
+    /// Does what the steps whose turn it is ask for, apart from launches.
     pub(super) fn advance_removal(&mut self, now: f64) {
         // Each step done may make it the next one's turn.
-        while self.advance_removal_once(now) {}
-    }
-
-    fn advance_removal_once(&mut self, now: f64) -> bool {
-        let mut open = Vec::new();
-        for (i, plan) in self.plans.iter().enumerate() {
-            for at in plan.candidates(now, &[]) {
-                if let Some(step) = plan.step(at).filter(|s| s.status(now) != Status::Complete) {
-                    open.push((i, at, step.work.clone()));
-                }
+        loop {
+            self.collect_touched();
+            let steps = std::mem::take(&mut self.touched.removals);
+            if steps.is_empty() {
+                return;
+            }
+            for of in steps {
+                self.advance_step(now, of);
             }
         }
-        let mut completed = false;
-        for (plan, at, work) in open {
-            let status = match work {
-                Work::Kill { task } => self.advance_kill(now, &task),
-                Work::Erase { task } => {
-                    self.tasks.remove(&task);
-                    self.writes.retain(|w| !w.path.starts_with(&format!("{}/{task}/", path::TASKS)));
-                    self.writes.push(Write { path: format!("{}/{task}", path::TASKS), value: None });
-                    Status::Complete
-                }
-                Work::Deregister if self.leaving => continue,
-                Work::Deregister => {
-                    self.leaving = true;
-                    self.call(CallType::Teardown, |_| {});
-                    Status::Prepared
-                }
-                Work::Unreserve { .. } | Work::Launch { .. } => continue,
-            };
-            completed |= status == Status::Complete;
-            self.set_step(plan, at, status);
-        }
-        completed
     }
 
-    fn set_step(&mut self, plan: usize, at: StepAt, status: Status) {
-        if let Some(step) = self.plans.get_mut(plan).and_then(|p| p.step_mut(at)) {
-            step.set_status(status);
+    fn advance_step(&mut self, now: f64, of: StepRef) {
+        if !self.plans.is_candidate(of) {
+            self.wanted.remove(of);
+            return;
         }
+        let Some(work) = self.plans.step(of).map(|s| s.work.clone()) else { return };
+        let status = match work {
+            Work::Kill { task } => self.advance_kill(now, &task),
+            Work::Erase { task } => {
+                self.tasks.remove(&task);
+                self.writes.remove(format!("{}/{task}", path::TASKS));
+                Status::Complete
+            }
+            Work::Deregister if self.leaving => return,
+            Work::Deregister => {
+                self.leaving = true;
+                self.call(CallType::Teardown, |_| {});
+                Status::Prepared
+            }
+            Work::Unreserve { .. } => {
+                if self.wanted.insert(of, Source::Unreserve) {
+                    self.demand.work_came();
+                }
+                return;
+            }
+            Work::Launch { .. } => return,
+        };
+        self.plans.change(of, |step| step.set_status(status));
+    }
+
+    /// The master did not hear that the framework leaves: it is told again.
+    pub(super) fn leave_again(&mut self) {
+        self.leaving = false;
+        self.touched.removals.extend(self.plans.about(&Subject::Framework));
     }
 
     fn advance_kill(&mut self, now: f64, instance: &str) -> Status {
@@ -154,34 +159,12 @@ impl Scheduler {
         Status::Starting
     }
 
-    /// The reservations that are to be given back now: those of tasks that have ended.
-    pub(super) fn to_unreserve(&self, now: f64) -> BTreeSet<String> {
-        let killed = |steps: &[&Step]| {
-            steps.iter().all(|s| !matches!(s.work, Work::Kill { .. }) || s.status(now) == Status::Complete)
-        };
-        let mut ids = BTreeSet::new();
-        for plan in self.plans.iter().filter(|p| !p.strategy.interrupted) {
-            let uninstall: Vec<&Step> = plan.steps().collect();
-            for phase in &plan.phases {
-                let own: Vec<&Step> = phase.steps.iter().collect();
-                let ready = if self.config.uninstall { killed(&uninstall) } else { killed(&own) };
-                let open = own.into_iter().filter(|s| ready && s.status(now) != Status::Complete);
-                ids.extend(open.filter_map(|s| match &s.work {
-                    Work::Unreserve { resource_id } => Some(resource_id.clone()),
-                    _ => None,
-                }));
-            }
-        }
-        ids
-    }
-
     /// Notes that operations were sent that give reservations back.
     pub(super) fn unreserved(&mut self, operations: &[Operation]) {
         let given = operations.iter().filter_map(|o| o.unreserve.as_ref()).flat_map(|u| &u.resources);
-        let given: BTreeSet<&str> = given.filter_map(Resource::resource_id).collect();
-        for step in self.plans.iter_mut().flat_map(Plan::steps_mut) {
-            if matches!(&step.work, Work::Unreserve { resource_id } if given.contains(resource_id.as_str())) {
-                step.set_status(Status::Complete);
+        for id in given.filter_map(Resource::resource_id) {
+            for of in self.plans.about(&Subject::Resource(id.to_owned())).collect::<Vec<_>>() {
+                self.plans.change(of, |step| step.set_status(Status::Complete));
             }
         }
     }
@@ -193,11 +176,13 @@ impl Scheduler {
         }
         self.connected = false;
         self.framework_id = None;
-        self.tasks.clear();
-        self.writes.clear();
-        self.writes.push(Write { path: String::new(), value: None });
-        for step in self.plans.iter_mut().flat_map(Plan::steps_mut) {
-            step.set_status(Status::Complete);
+        self.tasks = Tasks::default();
+        self.wanted = super::Wanted::default();
+        self.writes.remove(String::new());
+        for plan in 0..self.plans.as_slice().len() {
+            if let Some(plan) = self.plans.get_mut(plan) {
+                plan.finish();
+            }
         }
     }
 

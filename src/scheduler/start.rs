@@ -1,10 +1,10 @@
 //! From what is stored and what is asked for to a running state: the config update and the plans.
 
 use super::recovery::RECOVERY;
-use super::state::{Ids, Notes, Task, path};
-use super::{Config, Effect, Scheduler, cycle, updates, validate};
+use super::state::{Ids, Notes, Task, Writes, path};
+use super::{Config, Effect, Scheduler, Tasks, Touched, Wanted, demand, updates, validate};
 use crate::offer::label;
-use crate::plan::{self, BuildError, Order, Plan, Requirement, Status, Step};
+use crate::plan::{self, BuildError, Due, Order, Plan, Plans, Requirement, Status, StepAt};
 use crate::spec::{Goal, PlanSpec, Service, ServiceSpec};
 use crate::wire::{TaskInfo, TaskStatus};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -59,35 +59,42 @@ pub enum StartError {
 }
 
 impl Scheduler {
-    /// Starts from what is stored. `seed` makes the ids of this run its own; `now` is in seconds. The effects are what
+    /// Starts from what is stored. `seed` makes the ids of this run its own. The effects are what
     /// the config update has to store.
     pub fn start(
         config: Config,
-        service: Service,
+        mut service: Service,
         stored: &Stored,
         seed: [u8; 16],
-        now: f64,
     ) -> Result<(Self, Vec<Effect>), StartError> {
+        service.spec.region.clone_from(&config.region);
+        let configurations = read_configurations(stored)?;
+        let mut tasks = Tasks::new(configurations.values().chain([&service.spec]));
+        for task in read_tasks(stored)? {
+            tasks.insert(task);
+        }
         let mut scheduler = Self {
             config,
             service,
             target: text(stored, path::CONFIG_TARGET)?.unwrap_or_default(),
-            configurations: read_configurations(stored)?,
+            configurations,
             framework_id: text(stored, path::FRAMEWORK_ID)?,
-            tasks: read_tasks(stored)?,
-            plans: Vec::new(),
+            tasks,
+            plans: Plans::default(),
             deploy_noted: false,
             connected: false,
-            offers: BTreeMap::new(),
+            master_region: None,
             reconciling: updates::Reconciling::default(),
-            kills: BTreeMap::new(),
-            delays: BTreeMap::new(),
-            demand: cycle::Demand::default(),
+            kills: Due::default(),
+            waits: BTreeMap::new(),
+            delayed: Due::default(),
+            demand: demand::Demand::default(),
             leaving: false,
             outcomes: VecDeque::new(),
-            waiting: BTreeMap::new(),
+            wanted: Wanted::default(),
+            touched: Touched::default(),
             ids: Ids::new(seed),
-            writes: Vec::new(),
+            writes: Writes::default(),
             calls: Vec::new(),
         };
         scheduler.check_owner(stored)?;
@@ -100,7 +107,7 @@ impl Scheduler {
             scheduler.plans.push(plan);
         } else {
             let errors = scheduler.update_config()?;
-            scheduler.build_plans(now, deployed_before, errors)?;
+            scheduler.build_plans(deployed_before, errors)?;
         }
         let effects = scheduler.take_effects();
         Ok((scheduler, effects))
@@ -129,7 +136,10 @@ impl Scheduler {
     /// Makes the service file the target, or keeps the old target and says why.
     fn update_config(&mut self) -> Result<Vec<String>, StartError> {
         let old = self.configurations.get(&self.target).cloned();
-        let errors = validate::update(old.as_ref(), &self.service.spec);
+        let mut errors = validate::update(old.as_ref(), &self.service.spec);
+        if !self.config.service_account {
+            errors.extend(validate::without_account(&self.service.spec));
+        }
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         if !errors.is_empty() {
             let Some(old) = old.filter(|_| !errors.iter().any(|e| e.fatal)) else {
@@ -141,7 +151,7 @@ impl Scheduler {
         if old.as_ref() != Some(&self.service.spec) {
             self.target = self.ids.uuid();
             let spec = self.service.spec.clone();
-            self.write_json(format!("{}/{}", path::CONFIGURATIONS, self.target), &spec);
+            self.writes.set_json(format!("{}/{}", path::CONFIGURATIONS, self.target), &spec);
             self.configurations.insert(self.target.clone(), spec);
             self.write(path::CONFIG_TARGET.to_owned(), self.target.clone().into_bytes());
         }
@@ -153,7 +163,7 @@ impl Scheduler {
     /// Tasks whose pod is the same under the target are of the target from now on, and so need no restart.
     fn adopt_unchanged(&mut self) {
         let mut adopted = Vec::new();
-        for (instance, task) in &self.tasks {
+        for (instance, task) in self.tasks.all() {
             let own = task.config_id().filter(|c| *c != self.target);
             let Some(own) = own else { continue };
             let before = self.configurations.get(own).and_then(|c| c.pod(&task.pod));
@@ -164,12 +174,10 @@ impl Scheduler {
             }
         }
         for instance in adopted {
-            if let Some(task) = self.tasks.get_mut(&instance) {
-                task.info
-                    .labels
-                    .get_or_insert_default()
-                    .set(label::TARGET_CONFIGURATION, self.target.clone());
-            }
+            self.tasks.change(&instance, |task| {
+                let labels = task.info.labels.get_or_insert_default();
+                labels.set(label::TARGET_CONFIGURATION, self.target.clone());
+            });
             self.write_task(&instance);
         }
     }
@@ -180,55 +188,50 @@ impl Scheduler {
             self.configurations.keys().filter(|id| **id != self.target && !used.contains(id.as_str()));
         for id in unused.cloned().collect::<Vec<_>>() {
             self.configurations.remove(&id);
-            self.writes.push(super::Write { path: format!("{}/{id}", path::CONFIGURATIONS), value: None });
+            self.writes.remove(format!("{}/{id}", path::CONFIGURATIONS));
         }
     }
 
-    fn build_plans(
-        &mut self,
-        now: f64,
-        deployed_before: bool,
-        errors: Vec<String>,
-    ) -> Result<(), StartError> {
+    fn build_plans(&mut self, deployed_before: bool, errors: Vec<String>) -> Result<(), StartError> {
         let spec = self.service.spec.clone();
         let written = |name: &str| self.service.plans.iter().find(|p| p.name == name).cloned();
         let update = written("update").filter(|_| deployed_before);
         let deploy = update.or_else(|| written("deploy")).unwrap_or_else(|| plan::default_deploy(&spec));
         let deploy = PlanSpec { name: "deploy".to_owned(), ..deploy };
-        let mut deploy = self.build_plan(&deploy, &spec, now)?;
+        let mut deploy = self.build_plan(&deploy, &spec)?;
         deploy.errors = errors;
-        for step in deploy.steps_mut() {
-            self.resume(now, step);
+        for at in deploy.places().collect::<Vec<_>>() {
+            self.resume(&mut deploy, at);
         }
         self.plans.push(deploy);
         self.plans.push(Plan::new(RECOVERY, Vec::new(), Order::Parallel));
         let decommission = self.decommission_plan();
-        self.plans.extend(decommission);
+        if let Some(decommission) = decommission {
+            self.plans.push(decommission);
+        }
         for other in self.service.plans.clone() {
             if other.name == "deploy" || other.name == "update" {
                 continue;
             }
-            let mut plan = self.build_plan(&other, &spec, now)?;
-            plan.restart();
-            plan.strategy.interrupted = true;
+            let mut plan = self.build_plan(&other, &spec)?;
+            plan.stop();
             self.plans.push(plan);
         }
         Ok(())
     }
 
-    fn build_plan(&mut self, written: &PlanSpec, spec: &ServiceSpec, now: f64) -> Result<Plan, StartError> {
+    fn build_plan(&mut self, written: &PlanSpec, spec: &ServiceSpec) -> Result<Plan, StartError> {
         let mut ids = self.ids.clone();
         let is_complete = |r: &Requirement| self.is_deployed(r);
-        let plan = plan::from_spec(written, spec, now, &mut || ids.uuid(), &is_complete);
+        let plan = plan::from_spec(written, spec, &mut || ids.uuid(), &is_complete);
         self.ids = ids;
         plan.map_err(|error| StartError::Plan { plan: written.name.clone(), error })
     }
 
     /// Lets a step go on with tasks that were launched for it before this start; they are not launched again.
-    fn resume(&self, now: f64, step: &mut Step) {
-        let Some(requirement) = step.requirement().filter(|_| step.status(now) != Status::Complete) else {
-            return;
-        };
+    fn resume(&self, plan: &mut Plan, at: StepAt) {
+        let Some(step) = plan.step(at).filter(|s| s.status() != Status::Complete) else { return };
+        let Some(requirement) = step.requirement() else { return };
         let Some(pod) = self.service.spec.pod(&requirement.pod) else { return };
         let tasks = requirement.tasks.iter().map(|name| {
             let instance = crate::spec::task_instance_name(&requirement.pod, requirement.index, name);
@@ -239,7 +242,7 @@ impl Scheduler {
                 .then(|| (name.clone(), task.info.task_id.clone(), task.state(), spec.goal, task.is_ready()))
         });
         if let Some(tasks) = tasks.collect::<Option<Vec<_>>>() {
-            step.resume(tasks);
+            plan.change(at, |step| step.resume(tasks));
         }
     }
 
@@ -284,8 +287,8 @@ fn read_configurations(stored: &Stored) -> Result<BTreeMap<String, ServiceSpec>,
     Ok(configurations)
 }
 
-fn read_tasks(stored: &Stored) -> Result<BTreeMap<String, Task>, StartError> {
-    let mut tasks = BTreeMap::new();
+fn read_tasks(stored: &Stored) -> Result<Vec<Task>, StartError> {
+    let mut tasks = Vec::new();
     for instance in children(stored, path::TASKS) {
         let at = |name: &str| format!("{}/{instance}/{name}", path::TASKS);
         let Some(info) = json::<TaskInfo>(stored, &at(path::TASK_INFO))? else { continue };
@@ -298,8 +301,7 @@ fn read_tasks(stored: &Stored) -> Result<BTreeMap<String, Task>, StartError> {
             return Err(StartError::Unreadable { path: at(path::TASK_INFO), why });
         };
         let name = instance.strip_prefix(&format!("{pod}-{index}-")).unwrap_or(instance).into();
-        let task = Task { pod: pod.into(), index, name, info, status, notes };
-        tasks.insert(instance.to_owned(), task);
+        tasks.push(Task { pod: pod.into(), index, name, info, status, notes });
     }
     Ok(tasks)
 }

@@ -1,10 +1,12 @@
 //! What the scheduler knows about its tasks, and the form in which that is stored.
 
 use crate::offer::label;
+use crate::plan::PodInstance;
 use crate::spec::{Goal, PodType, TaskName, TaskSpec};
 use crate::wire::{TaskInfo, TaskState, TaskStatus};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// One change of the durable state: a new value for a path, or (`None`) the removal of a path and all below it.
@@ -20,6 +22,36 @@ pub struct Write {
 impl std::fmt::Debug for Write {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}={:?} bytes", self.path, self.value.as_ref().map(Vec::len))
+    }
+}
+
+/// The changes of one event, by path. What is removed comes before what is set below it, because a path comes before those
+/// below it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Writes(BTreeMap<String, Option<Vec<u8>>>);
+
+impl Writes {
+    pub fn set(&mut self, path: String, value: Vec<u8>) {
+        self.0.insert(path, Some(value));
+    }
+
+    pub fn set_json(&mut self, path: String, value: &impl Serialize) {
+        // Messages and notes are plain data with text keys; their serialization can't fail.
+        self.set(path, serde_json::to_vec(value).unwrap_or_default());
+    }
+
+    /// Removes a path and all below it; the empty one is the root.
+    pub fn remove(&mut self, path: String) {
+        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+        let below = self.0.range(prefix.clone()..).map(|(p, _)| p).take_while(|p| p.starts_with(&prefix));
+        for path in below.cloned().collect::<Vec<_>>() {
+            self.0.remove(&path);
+        }
+        self.0.insert(path, None);
+    }
+
+    pub fn take(&mut self) -> Vec<Write> {
+        std::mem::take(&mut self.0).into_iter().map(|(path, value)| Write { path, value }).collect()
     }
 }
 
@@ -85,6 +117,11 @@ impl Task {
     /// `<type>-<index>-<task>`.
     pub fn instance(&self) -> String {
         crate::spec::task_instance_name(&self.pod, self.index, &self.name)
+    }
+
+    /// The pod instance that it is part of.
+    pub fn pod_instance(&self) -> PodInstance {
+        PodInstance { pod: self.pod.clone(), index: self.index }
     }
 
     /// Its last state; STAGING until something was heard.

@@ -1,10 +1,11 @@
 //! The scheduler against a small cluster in memory, which keeps account of every resource as Mesos does.
 
 use super::*;
+use crate::finding::Source;
 use crate::spec::{Context, parse};
 use crate::wire::{
     CheckStatusCommand, CheckStatusInfo, Labels, Operation, OperationType, Range, Ranges, Resource, TaskInfo,
-    ValueType,
+    TaskState, ValueType,
 };
 
 const SERVICE: &str = r"
@@ -38,7 +39,7 @@ pods:
 fn service(yaml: &str) -> Service {
     let none = |_: &str| Err("none".to_owned());
     let env = BTreeMap::new();
-    match parse("svc.yml", yaml, &Context { template: &none, env: &env }) {
+    match parse(&Source::new("svc.yml", yaml), &Context { template: &none, env: &env }) {
         Ok((service, _)) => service,
         Err(found) => panic!("{found:?}"),
     }
@@ -75,7 +76,7 @@ impl World {
         let scalar = |name, amount| Resource::scalar(name, amount, "hello-role");
         let free =
             vec![scalar("cpus", 4.0), scalar("mem", 4096.0), scalar("disk", 10_000.0), ports(9000, 9010)];
-        let scheduler = Self::start(yaml, &Stored::new(), 0, 0.0);
+        let scheduler = Self::start(yaml, &Stored::new(), 0);
         let (scheduler, effects) = scheduler;
         let mut world = Self {
             scheduler,
@@ -99,14 +100,14 @@ impl World {
         world
     }
 
-    fn start(yaml: &str, stored: &Stored, seed: u8, now: f64) -> (Scheduler, Vec<Effect>) {
+    fn start(yaml: &str, stored: &Stored, seed: u8) -> (Scheduler, Vec<Effect>) {
         let service = service(yaml);
         let mut env = BTreeMap::from([("VIP_TLD".to_owned(), "l4lb.localhost".to_owned())]);
         if yaml.contains("# uninstall") {
             env.insert("SDK_UNINSTALL".to_owned(), "true".to_owned());
         }
         let config = Config::from_env(&env, &service.spec, 8080).unwrap();
-        Scheduler::start(config, service, stored, [seed; 16], now).unwrap()
+        Scheduler::start(config, service, stored, [seed; 16]).unwrap()
     }
 
     /// Ends the scheduler and starts another from what is durable.
@@ -114,7 +115,7 @@ impl World {
         self.seed += 1;
         self.effects_left = usize::MAX;
         self.events.clear();
-        let (scheduler, effects) = Self::start(&self.yaml, &self.stored, self.seed, self.now);
+        let (scheduler, effects) = Self::start(&self.yaml, &self.stored, self.seed);
         self.scheduler = scheduler;
         self.perform(effects);
         self.subscribe();
@@ -346,6 +347,7 @@ impl World {
         self.events.push_back(Event::Tick);
         while let Some(event) = self.events.pop_front() {
             let effects = self.scheduler.handle(self.now, event);
+            assert_eq!(self.scheduler.check_indexes(self.now), Ok(()));
             self.perform(effects);
             if self.effects_left == 0 {
                 return false;
@@ -361,8 +363,7 @@ impl World {
     }
 
     fn status(&self, plan: &str) -> Status {
-        let plan = self.scheduler.plans().iter().find(|p| p.name == plan).unwrap();
-        self.scheduler.plan_status(self.now, plan)
+        self.scheduler.plan(plan).unwrap().status()
     }
 
     fn deployed(yaml: &str) -> Self {
@@ -512,7 +513,7 @@ fn what_is_missing_in_an_offer_is_said() {
     world.steps(2);
     let step = world.scheduler.plans()[0].steps().next().unwrap();
     let why = world.scheduler.why(world.now, step);
-    assert!(why.iter().any(|w| w.contains("cpus: needs 50, offered 3.9")), "{why:?}");
+    assert!(why.iter().any(|w| w.contains("cpus: wants 50, offered: 3.9")), "{why:?}");
     assert_eq!(world.status("deploy"), Status::InProgress);
 }
 
@@ -570,7 +571,7 @@ fn after_an_uninstall_nothing_runs_and_nothing_is_reserved_or_stored() {
         assert!(world.running.is_empty());
         assert!(world.free.iter().all(|r| r.reservations.is_empty() && r.disk.is_none()), "{:?}", world.free);
         assert!(world.stored.is_empty(), "{:?}", world.stored.keys());
-        let (again, _) = World::start(&world.yaml, &world.stored, 99, world.now);
+        let (again, _) = World::start(&world.yaml, &world.stored, 99);
         assert!(!again.needs_master(), "what is removed does not register again");
     }
 }
@@ -628,6 +629,8 @@ fn what_an_update_may_not_change_is_refused() {
         ("    count: 2\n", "    count: 2\n    networks: {dcos: }\n", "networks"),
         ("    count: 2\n", "    count: 2\n    pre-reserved-role: fast\n", "pre-reserved-role"),
         ("  job:", "  other:", "pods.job"),
+        ("    count: 2\n", "    count: 2\n    placement: hostname:NEAR\n", "pods.web.placement"),
+        ("cpus: 0.2", "cpus: 0.2, resource-limits: {cpus: 0.1}", "web.server.resource-limits.cpus"),
     ];
     let old = service(&with_volume).spec;
     assert_eq!(validate::update(Some(&old), &old), []);
@@ -636,8 +639,98 @@ fn what_an_update_may_not_change_is_refused() {
         let errors = validate::update(Some(&old), &new);
         assert!(errors.iter().any(|e| e.field.contains(field) && !e.fatal), "{to}: {errors:?}");
     }
+    let new = ServiceSpec { region: Some("r1".to_owned()), ..old.clone() };
+    assert!(validate::update(Some(&old), &new).iter().any(|e| e.field == "region" && !e.fatal));
     let new = ServiceSpec { user: "somebody".to_owned(), ..old.clone() };
     assert!(validate::update(Some(&old), &new).iter().any(|e| e.field == "user" && e.fatal));
     let new = ServiceSpec { name: "a__b".to_owned(), ..old.clone() };
     assert!(validate::update(None, &new).iter().any(|e| e.field == "service.name"));
+}
+
+#[test]
+fn pods_stay_in_the_region_of_the_service_or_else_of_the_master() {
+    use crate::offer::HomeRegion;
+    let mut world = World::new(SERVICE);
+    assert_eq!(world.scheduler.context().region, HomeRegion::Local(None));
+    world.scheduler.handle(1.0, Event::MasterRegion(Some("home".to_owned())));
+    assert_eq!(world.scheduler.context().region, HomeRegion::Local(Some("home".to_owned())));
+    world.scheduler.config.region = Some("r1".to_owned());
+    let config = world.scheduler.config.clone();
+    let start = Scheduler::start(config, service(SERVICE), &Stored::new(), [0; 16]);
+    let (scheduler, _) = start.expect("a scheduler");
+    assert_eq!(scheduler.context().region, HomeRegion::Named("r1".to_owned()));
+    let capabilities = |scheduler: &Scheduler| -> Vec<String> {
+        scheduler.framework_info().capabilities.into_iter().map(|c| c.r#type).collect()
+    };
+    assert!(capabilities(&scheduler).contains(&"REGION_AWARE".to_owned()));
+    world.scheduler.config.region_aware = false;
+    assert!(!capabilities(&world.scheduler).contains(&"REGION_AWARE".to_owned()));
+}
+
+#[test]
+fn transport_encryption_without_a_service_account_is_refused() {
+    let encrypted =
+        SERVICE.replace("cmd: migrate", "cmd: migrate, transport-encryption: [{name: n, type: TLS}]");
+    let start = |credential: &str| {
+        let service = service(&encrypted);
+        let env = BTreeMap::from([("DCOS_SERVICE_ACCOUNT_CREDENTIAL".to_owned(), credential.to_owned())]);
+        let config = Config::from_env(&env, &service.spec, 8080).expect("a configuration");
+        Scheduler::start(config, service, &Stored::new(), [0; 16]).err()
+    };
+    assert!(matches!(start(""), Some(StartError::Refused(why)) if why[0].contains("pods.job.tasks.migrate")));
+    assert_eq!(start("file:///account"), None);
+}
+
+#[test]
+fn a_step_that_does_not_go_on_says_what_holds_it_back() {
+    let plans = "
+plans:
+  deploy:
+    strategy: serial
+    phases:
+      db: {pod: db, strategy: serial}
+      web: {pod: web, strategy: serial-canary}
+  later:
+    strategy: serial
+    phases:
+      again: {pod: job, strategy: serial}
+";
+    let mut world = World::new(&format!("{SERVICE}{plans}"));
+    let why = |world: &World, name: &str| {
+        let mut steps = world.scheduler.plans().iter().flat_map(Plan::steps);
+        let step = steps.find(|s| s.name == name).unwrap();
+        world.scheduler.why(world.now, step).join("; ")
+    };
+    world.steps(2);
+    assert_eq!(why(&world, "web-0:[server]"), "phase web waits for an operator");
+    assert_eq!(why(&world, "job-0:[migrate]"), "plan later waits for an operator");
+    for _ in 0..2 {
+        let (plan, phase, step) = ("deploy".to_owned(), Some("web".to_owned()), None);
+        let command = Command::Plan { plan, phase, step, command: PlanCommand::Continue };
+        world.scheduler.command(world.now, &command).unwrap();
+    }
+    assert_eq!(why(&world, "web-0:[server]"), "waits for phase db");
+    world.ready("db-0-server");
+    world.events.push_back(Event::Tick);
+    let event = world.events.pop_front().unwrap();
+    world.scheduler.handle(world.now, event);
+    assert_eq!(why(&world, "db-0:[server]"), "", "it is done");
+    assert_eq!(why(&world, "web-0:[server]"), "waits for an offer");
+    assert_eq!(why(&world, "web-1:[server]"), "waits for step web-0:[server]");
+}
+
+#[test]
+fn a_step_that_can_never_be_done_is_an_error_of_its_plan_while_the_service_goes_on() {
+    let both = "resource-sets: {both: {cpus: 0.2, memory: 32}}\n    tasks:\n      helper: {goal: RUNNING, cmd: help, \
+                resource-set: both}\n";
+    let conflict = SERVICE.replace(
+        "    tasks:\n      server: {goal: RUNNING, cmd: web, cpus: 0.2, memory: 32}",
+        &format!("    {both}      server: {{goal: RUNNING, cmd: web, resource-set: both}}"),
+    );
+    let mut world = World::deployed(SERVICE);
+    world.yaml = conflict;
+    world.restart();
+    assert_eq!(world.status("deploy"), Status::Error);
+    world.steps(3);
+    assert_eq!(world.running.len(), 3, "what ran goes on");
 }

@@ -1,9 +1,10 @@
 //! Subscription, status updates, reconciliation and kills.
 
-use super::{KILL_RETRY, Scheduler, Task, path};
+use super::{KILL_RETRY, Scheduler, Task, Tasks, path};
+use crate::plan::{PodInstance, Subject, Work};
 use crate::spec::Goal;
 use crate::wire::{CallType, Kill, Reconcile, ReconcileTask, TaskId, TaskState, TaskStatus};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Seconds between implicit reconciliations.
 const IMPLICIT_PERIOD: f64 = 3600.0;
@@ -23,7 +24,7 @@ pub struct Reconciling {
 
 impl Reconciling {
     /// Asks anew for every task that may be running.
-    pub fn restart(&mut self, now: f64, tasks: &BTreeMap<String, Task>) {
+    pub fn restart(&mut self, now: f64, tasks: &Tasks) {
         let open = tasks.values().filter(|t| t.was_launched() && !t.state().is_terminal());
         self.open = open.map(|t| t.info.task_id.clone()).collect();
         self.next = now;
@@ -39,7 +40,6 @@ impl Reconciling {
 impl Scheduler {
     pub(super) fn on_subscribed(&mut self, now: f64, framework_id: String) {
         self.connected = true;
-        self.offers.clear();
         self.demand.subscribed();
         if self.framework_id.as_ref() != Some(&framework_id) {
             self.write(path::FRAMEWORK_ID.to_owned(), framework_id.clone().into_bytes());
@@ -57,19 +57,20 @@ impl Scheduler {
         };
         // What is being taken down goes in its plan's order.
         let leaving = |task: &Task| {
-            let instance = task.instance();
-            let mut steps = self.plans.iter().flat_map(crate::plan::Plan::steps);
-            steps.any(|s| matches!(&s.work, crate::plan::Work::Kill { task } if *task == instance))
+            let mut about = self.plans.about(&Subject::Task(task.instance()));
+            about.any(|s| self.plans.step(s).is_some_and(|s| matches!(s.work, Work::Kill { .. })))
         };
         let unneeded = self.tasks.values().filter(|t| t.is_live() && !known(t) && !leaving(t));
         for id in unneeded.map(|t| t.info.task_id.clone()).collect::<Vec<_>>() {
-            self.kills.entry(id).or_insert(now);
+            if self.kills.get(&id).is_none() {
+                self.kills.set(id, now);
+            }
         }
     }
 
     pub(super) fn reconcile(&mut self, now: f64) {
         if self.reconciling.is_open() && now >= self.reconciling.next {
-            let tasks = self.tasks.values().filter(|t| self.reconciling.open.contains(&t.info.task_id));
+            let tasks = self.reconciling.open.iter().filter_map(|id| self.tasks.by_id(id));
             let tasks = tasks.map(|t| ReconcileTask {
                 task_id: t.info.task_id.clone(),
                 agent_id: Some(t.info.agent_id.clone()),
@@ -87,21 +88,21 @@ impl Scheduler {
 
     /// Ends a task, and asks again until it has ended.
     pub(super) fn kill(&mut self, now: f64, id: &TaskId) {
-        if !self.kills.contains_key(id) {
-            self.kills.insert(id.clone(), now);
-            self.repeat_kills(now);
+        if self.kills.get(id).is_none() {
+            self.ask_to_kill(now, id.clone());
         }
     }
 
     pub(super) fn repeat_kills(&mut self, now: f64) {
-        let due: Vec<TaskId> =
-            self.kills.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id.clone()).collect();
-        for task_id in due {
-            let agent_id =
-                self.tasks.values().find(|t| t.info.task_id == task_id).map(|t| t.info.agent_id.clone());
-            self.kills.insert(task_id.clone(), now + KILL_RETRY);
-            self.call(CallType::Kill, |c| c.kill = Some(Kill { task_id, agent_id, kill_policy: None }));
+        while let Some(id) = self.kills.pop(now) {
+            self.ask_to_kill(now, id);
         }
+    }
+
+    fn ask_to_kill(&mut self, now: f64, task_id: TaskId) {
+        let agent_id = self.tasks.by_id(&task_id).map(|t| t.info.agent_id.clone());
+        self.kills.set(task_id.clone(), now + KILL_RETRY);
+        self.call(CallType::Kill, |c| c.kill = Some(Kill { task_id, agent_id, kill_policy: None }));
     }
 
     pub(super) fn on_update(&mut self, now: f64, status: &TaskStatus) {
@@ -109,8 +110,7 @@ impl Scheduler {
         if status.state.is_terminal() || status.state == TaskState::GoneByOperator {
             self.kills.remove(&status.task_id);
         }
-        let known = self.tasks.iter().find(|(_, t)| t.was_launched() && t.info.task_id == status.task_id);
-        match known.map(|(instance, _)| instance.clone()) {
+        match self.tasks.by_id(&status.task_id).map(Task::instance) {
             Some(instance) => self.update_task(now, &instance, status),
             // A task that is not in the state must not run: it was launched by somebody else in this service's name, or
             // replaced while its agent was away.
@@ -124,7 +124,7 @@ impl Scheduler {
     }
 
     fn update_task(&mut self, now: f64, instance: &str, status: &TaskStatus) {
-        let Some(task) = self.tasks.get_mut(instance) else { return };
+        let Some(task) = self.tasks.get(instance) else { return };
         // An update that was not acknowledged in time comes again.
         if status.uuid.is_some() && task.status.as_ref().and_then(|s| s.uuid.as_ref()) == status.uuid.as_ref()
         {
@@ -141,71 +141,85 @@ impl Scheduler {
         if status.state == TaskState::Unknown || task.state().is_terminal() && lost {
             return;
         }
-        let mut stored = status.clone();
-        // The master's answers to reconciliation come without what the executor had said before.
-        if stored.check_status.is_none() && status.state == TaskState::Running {
-            stored.check_status = task.status.as_ref().and_then(|s| s.check_status.clone());
-        }
-        if stored.container_status.is_none() {
-            stored.container_status = task.status.as_ref().and_then(|s| s.container_status.clone());
-        }
-        task.status = Some(stored);
-        let from_agent =
-            matches!(status.source.as_deref(), Some("SOURCE_EXECUTOR" | "SOURCE_AGENT" | "SOURCE_SLAVE"));
-        let confirmed = task.notes.unconfirmed && (from_agent || status.state == TaskState::Running);
-        if confirmed && status.state != TaskState::Error {
-            task.notes.unconfirmed = false;
-        }
-        if status.state == TaskState::Running {
-            task.notes.restarting = false;
-        }
+        let pod = task.pod_instance();
+        self.tasks.change(instance, |task| take_in(task, status));
         if status.state == TaskState::GoneByOperator {
-            let (pod, index) = (task.pod.clone(), task.index);
-            self.give_up_pod(&pod, index);
+            self.give_up_pod(&pod);
         }
         self.write_status(instance);
         self.write_notes(instance);
         self.advance_steps(now, instance);
     }
 
-    /// Tells the plans' steps how a task is.
+    /// Tells the steps about a task's pod instance how the task is.
     fn advance_steps(&mut self, now: f64, instance: &str) {
         let Some(task) = self.tasks.get(instance) else { return };
         let (id, state, ready) = (task.info.task_id.clone(), task.state(), task.is_ready());
         let goal = self.task_spec(task).map_or(Goal::Running, |t| t.goal);
-        let restarting = task.notes.restarting;
+        let (pod, restarting) = (task.pod_instance(), task.notes.restarting);
         let retry_at = match state {
             TaskState::Failed | TaskState::Error if !restarting => self.delay(now, instance),
             TaskState::Running if ready && goal == Goal::Running => {
-                self.delays.remove(instance);
+                self.forget_delay(instance);
+                None
+            }
+            TaskState::GoneByOperator => {
+                self.forget_delay(instance);
                 None
             }
             _ => None,
         };
-        for step in self.plans.iter_mut().flat_map(crate::plan::Plan::steps_mut) {
-            step.update(&id, state, goal, ready, retry_at);
+        for of in self.plans.about(&Subject::Pod(pod)).collect::<Vec<_>>() {
+            self.plans.change(of, |step| step.update(&id, state, goal, ready, retry_at));
         }
     }
 
     /// When a task that has failed may be tried again; none at once.
     fn delay(&mut self, now: f64, instance: &str) -> Option<f64> {
         let backoff = self.config.backoff?;
-        let wait = self.delays.get(instance).map_or(backoff.initial, |(last, _)| last * backoff.factor);
+        let wait = self.waits.get(instance).map_or(backoff.initial, |last| last * backoff.factor);
         let wait = wait.min(backoff.max);
-        self.delays.insert(instance.to_owned(), (wait, now + wait));
+        self.waits.insert(instance.to_owned(), wait);
+        self.delayed.set(instance.to_owned(), now + wait);
         Some(now + wait)
     }
 
+    /// Lets a task's next failure be as if it were the first.
+    pub(super) fn forget_delay(&mut self, instance: &str) {
+        self.waits.remove(instance);
+        if self.delayed.remove(instance) {
+            self.touch_task(instance);
+        }
+    }
+
     /// Gives up the reservations of a pod instance: it starts anew, anywhere.
-    pub(super) fn give_up_pod(&mut self, pod: &crate::spec::PodType, index: u32) {
-        let kept = |t: &Task| &t.pod == pod && t.index == index && !t.notes.permanently_failed;
-        let of_pod = self.tasks.iter_mut().filter(|(_, t)| kept(t));
-        let changed = of_pod.map(|(instance, task)| {
-            task.notes.permanently_failed = true;
-            instance.clone()
-        });
-        for instance in changed.collect::<Vec<_>>() {
+    pub(super) fn give_up_pod(&mut self, pod: &PodInstance) {
+        let kept = self.tasks.of_pod(pod).filter(|t| !t.notes.permanently_failed).map(Task::instance);
+        for instance in kept.collect::<Vec<_>>() {
+            self.tasks.change(&instance, |task| task.notes.permanently_failed = true);
             self.write_notes(&instance);
         }
+    }
+}
+
+/// Takes a status into what is known about a task.
+fn take_in(task: &mut Task, status: &TaskStatus) {
+    let mut stored = status.clone();
+    // The master's answers to reconciliation come without what the executor had said before.
+    if stored.check_status.is_none() && status.state == TaskState::Running {
+        stored.check_status = task.status.as_ref().and_then(|s| s.check_status.clone());
+    }
+    if stored.container_status.is_none() {
+        stored.container_status = task.status.as_ref().and_then(|s| s.container_status.clone());
+    }
+    task.status = Some(stored);
+    let from_agent =
+        matches!(status.source.as_deref(), Some("SOURCE_EXECUTOR" | "SOURCE_AGENT" | "SOURCE_SLAVE"));
+    let confirmed = task.notes.unconfirmed && (from_agent || status.state == TaskState::Running);
+    if confirmed && status.state != TaskState::Error {
+        task.notes.unconfirmed = false;
+    }
+    if status.state == TaskState::Running {
+        task.notes.restarting = false;
     }
 }

@@ -34,11 +34,26 @@ impl std::fmt::Display for ConfigurationError {
 pub fn update(old: Option<&ServiceSpec>, new: &ServiceSpec) -> Vec<ConfigurationError> {
     let mut errors = service_name(old, new);
     errors.extend(limits(new));
+    errors.extend(new.pods.iter().filter_map(placement));
     if let Some(old) = old {
         errors.extend(user(old, new));
+        errors.extend(region(old, new));
         errors.extend(old.pods.iter().flat_map(|before| pod(before, new.pod(&before.pod_type))));
     }
     errors
+}
+
+/// Why `new` can't be run by a service without an account: it could not read certificates from the secret store.
+pub fn without_account(new: &ServiceSpec) -> Vec<ConfigurationError> {
+    let tasks = new.pods.iter().flat_map(|p| p.tasks.iter().map(move |t| (p, t)));
+    let encrypted = tasks.filter(|(_, t)| !t.transport_encryption.is_empty());
+    let errors = encrypted.map(|(pod, task)| {
+        let field = format!("pods.{}.tasks.{}.transport-encryption", pod.pod_type, task.name);
+        let names: Vec<&str> = task.transport_encryption.iter().map(|e| e.name.as_str()).collect();
+        let message = "transport encryption needs a service account (DCOS_SERVICE_ACCOUNT_CREDENTIAL)";
+        error(field, None, names.join(", "), message)
+    });
+    errors.collect()
 }
 
 /// Whether the tasks of both are the same, so that none has to be launched again. How many instances there are and
@@ -81,6 +96,20 @@ fn user(old: &ServiceSpec, new: &ServiceSpec) -> Option<ConfigurationError> {
             "the user can't be changed: files of the old one would not be readable",
         )
     })
+}
+
+fn region(old: &ServiceSpec, new: &ServiceSpec) -> Option<ConfigurationError> {
+    let shown = |spec: &ServiceSpec| spec.region.clone().unwrap_or_else(|| "the master's".to_owned());
+    (old.region != new.region).then(|| {
+        let message = "the service's region can't be changed: its volumes would stay behind";
+        error("region".into(), Some(shown(old)), shown(new), message)
+    })
+}
+
+fn placement(pod: &PodSpec) -> Option<ConfigurationError> {
+    let placement = pod.placement.as_ref()?;
+    let why = placement.error.as_ref()?;
+    Some(error(format!("pods.{}.placement", pod.pod_type), None, placement.text.clone(), why))
 }
 
 fn limits(new: &ServiceSpec) -> Vec<ConfigurationError> {

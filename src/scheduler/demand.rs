@@ -1,0 +1,90 @@
+//! Whether offers are wanted, and how often the master is told so.
+
+use super::Scheduler;
+use crate::plan::{Plan, Status};
+use crate::wire::{CallType, Roles};
+
+/// Whether offers are wanted, told to the master no more often than it likes: revives come from a bucket of tokens.
+#[derive(Clone, Debug)]
+pub struct Demand {
+    suppressed: bool,
+    /// Something was declined for long since offers were last asked for.
+    declined: bool,
+    /// Offers that were declined are to be made again.
+    revive: bool,
+    tokens: f64,
+    refilled: f64,
+    last_revive: f64,
+}
+
+/// The SDK's limits: 256 revives at once, another one each 256 seconds, never two within 5 seconds.
+const TOKENS: f64 = 256.0;
+const SECONDS_PER_TOKEN: f64 = 256.0;
+const REVIVE_INTERVAL: f64 = 5.0;
+
+impl Default for Demand {
+    fn default() -> Self {
+        Self {
+            suppressed: false,
+            declined: false,
+            revive: false,
+            tokens: TOKENS,
+            refilled: 0.0,
+            last_revive: f64::NEG_INFINITY,
+        }
+    }
+}
+
+impl Demand {
+    pub(super) fn subscribed(&mut self) {
+        // the subscription itself brings all offers
+        self.suppressed = false;
+        self.declined = false;
+        self.revive = false;
+    }
+
+    pub(super) fn offers_came(&mut self) {
+        self.suppressed = false;
+    }
+
+    /// Offers were declined for so long that they may be missed.
+    pub(super) fn declined_for_long(&mut self) {
+        self.declined = true;
+    }
+
+    /// There is work for which offers that were declined, or not made, may be of use.
+    pub(super) fn work_came(&mut self) {
+        self.revive |= self.declined || self.suppressed;
+    }
+
+    fn may_revive(&mut self, now: f64) -> bool {
+        self.tokens = (self.tokens + (now - self.refilled).max(0.0) / SECONDS_PER_TOKEN).min(TOKENS);
+        self.refilled = now;
+        if self.tokens < 1.0 || now - self.last_revive < REVIVE_INTERVAL {
+            return false;
+        }
+        self.tokens -= 1.0;
+        self.last_revive = now;
+        true
+    }
+}
+
+impl Scheduler {
+    /// Revives offers when there is new work and long declines may hide useful ones; suppresses them when there is
+    /// nothing to do.
+    pub(super) fn tell_demand(&mut self, now: f64) {
+        let work = !self.wanted.is_empty();
+        let hidden = self.demand.revive || self.demand.suppressed;
+        if work && hidden && self.demand.may_revive(now) {
+            self.demand.revive = false;
+            self.demand.suppressed = false;
+            self.demand.declined = false;
+            self.call(CallType::Revive, |c| c.revive = Some(Roles::default()));
+        }
+        let busy = |p: &Plan| p.status() == Status::Pending || p.status().is_running();
+        if !self.demand.suppressed && !work && !self.plans.as_slice().iter().any(busy) {
+            self.demand.suppressed = true;
+            self.call(CallType::Suppress, |c| c.suppress = Some(Roles::default()));
+        }
+    }
+}
