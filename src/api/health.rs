@@ -1,7 +1,7 @@
 //! `/v1/health`: one number that says what the service is doing.
 
 use super::{Handle, json};
-use crate::plan::Status;
+use crate::plan::{Plan, Status};
 use crate::scheduler::Scheduler;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 /// The answer's status is the code itself; Marathon's health check takes 200 to 399 as healthy.
 pub async fn health(State(handle): State<Handle>, Query(query): Query<BTreeMap<String, String>>) -> Response {
-    let (code, reason) = evaluate(&handle.scheduler(), handle.now());
+    let (code, reason) = evaluate(&handle.scheduler());
     let mut body = value!({ "value": code });
     if query.get("verbose").is_some_and(|v| v == "true") {
         body["reasons"] = value!([reason]);
@@ -20,9 +20,8 @@ pub async fn health(State(handle): State<Handle>, Query(query): Query<BTreeMap<S
 }
 
 /// The codes and their order are the SDK's.
-fn evaluate(scheduler: &Scheduler, now: f64) -> (u16, String) {
-    let plan = |name: &str| scheduler.plans().iter().find(|p| p.name == name);
-    let status = |name: &str| plan(name).map(|p| scheduler.plan_status(now, p));
+fn evaluate(scheduler: &Scheduler) -> (u16, String) {
+    let status = |name: &str| scheduler.plan(name).map(Plan::status);
     let deploy = status("deploy");
     let said = |what: &str, s: Option<Status>| format!("{what} is {}", s.map_or("absent", Status::name));
     match deploy {
@@ -46,7 +45,7 @@ fn evaluate(scheduler: &Scheduler, now: f64) -> (u16, String) {
     }
     let running = |word: &str| {
         let mut plans = scheduler.plans().iter();
-        plans.find(|p| p.name.contains(word) && scheduler.plan_status(now, p).is_running())
+        plans.find(|p| p.name.contains(word) && p.status().is_running())
     };
     match deploy {
         Some(Status::Complete) => match (running("restor"), running("back")) {

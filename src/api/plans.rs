@@ -35,23 +35,23 @@ pub async fn show_deploy(handle: State<Handle>) -> Response {
 }
 
 fn plan_value(scheduler: &Scheduler, plan: &Plan, now: f64) -> Value {
-    let phases: Vec<Value> = plan.phases.iter().map(|p| phase_value(scheduler, p, now)).collect();
+    let phases: Vec<Value> = plan.phases().map(|p| phase_value(scheduler, p, now)).collect();
     value!({
         "phases": phases,
         "errors": plan.all_errors(),
-        "strategy": plan.strategy.name(),
-        "status": scheduler.plan_status(now, plan).name(),
+        "strategy": plan.strategy_name(),
+        "status": plan.status().name(),
     })
 }
 
 fn phase_value(scheduler: &Scheduler, phase: &Phase, now: f64) -> Value {
-    let steps: Vec<Value> = phase.steps.iter().map(|s| step_value(scheduler, s, now)).collect();
+    let steps: Vec<Value> = phase.steps().iter().map(|s| step_value(scheduler, s, now)).collect();
     value!({
         "id": phase.id,
         "name": phase.name,
         "steps": steps,
-        "strategy": phase.strategy.name(),
-        "status": phase.status(now, &[]).name(),
+        "strategy": phase.strategy_name(),
+        "status": phase.status().name(),
     })
 }
 
@@ -59,10 +59,10 @@ fn step_value(scheduler: &Scheduler, step: &Step, now: f64) -> Value {
     let mut shown = value!({
         "id": step.id,
         "name": step.name,
-        "status": step.status(now).name(),
-        "message": step.message(now),
+        "status": step.status().name(),
+        "message": step.message(),
     });
-    let reasons = if step.status(now) == Status::Complete { Vec::new() } else { scheduler.why(now, step) };
+    let reasons = if step.status() == Status::Complete { Vec::new() } else { scheduler.why(now, step) };
     if !reasons.is_empty() {
         shown["reasons"] = value!(reasons);
     }

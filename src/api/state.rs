@@ -1,6 +1,7 @@
 //! Configurations, stored state, config templates, and what operators ask when something does not go on.
 
 use super::{Handle, json, text};
+use crate::offer::Reason;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -87,16 +88,12 @@ pub async fn offers(State(handle): State<Handle>) -> Response {
         }
         rejected += 1;
         *rejected_agents.entry(&outcome.agent_id).or_default() += 1;
-        for reason in outcome.reasons.iter().filter(|r| !r.passed) {
+        for reason in outcome.reasons.iter().flat_map(Reason::failures) {
             *failures.entry(reason.stage).or_default() += 1;
         }
     }
     let offers = scheduler.outcomes().iter().rev().map(|o| {
-        let explanation: Vec<String> = o
-            .reasons
-            .iter()
-            .map(|r| format!("{}({}): {}", if r.passed { "PASS" } else { "FAIL" }, r.stage, r.text))
-            .collect();
+        let explanation: Vec<String> = o.reasons.iter().flat_map(Reason::lines).collect();
         value!({
             "timestamp": o.timestamp,
             "pod-instance-name": o.pod_instance,

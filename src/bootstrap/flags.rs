@@ -22,6 +22,11 @@ Prepares the sandbox of a task: waits until names resolve, renders config templa
   -template=false        do not render config templates
   -template-max-bytes N  largest template (default: 1048576); 0 for any size
   -verbose               say more
+
+Examples, in the `cmd` of a task:
+  ./dagpkg-bootstrap && exec ./server
+  ./dagpkg-bootstrap -resolve-hosts=db.demo.localhost -resolve-timeout=10m && exec ./server
+  export MESOS_CONTAINER_IP=$(./dagpkg-bootstrap -get-task-ip)
 ";
 
 /// What the program is asked to do.
@@ -212,6 +217,25 @@ mod tests {
             let mut expected = Flags::default();
             change(&mut expected);
             assert_eq!(parse(args).ok(), Some(expected), "{args}");
+        }
+    }
+
+    #[test]
+    fn the_usage_tells_all_flags_and_its_examples_are_right() {
+        let (told, examples) = USAGE.split_once("Examples").expect("examples");
+        let names: Vec<_> = told
+            .lines()
+            .filter_map(|line| line.strip_prefix("  -"))
+            .map(|line| line.split([' ', '=']).next().unwrap_or_default())
+            .collect();
+        for name in &names {
+            assert!(!matches!(parse(&format!("-{name}")), Err(Error::UnknownFlag(_))), "{name}");
+        }
+        // all fields but `help`
+        assert_eq!(names.len(), 11, "{names:?}");
+        for example in examples.lines().filter_map(|line| line.split_once("./dagpkg-bootstrap")) {
+            let flags = example.1.split("&&").next().unwrap_or_default().trim_end_matches(')');
+            assert!(parse(flags).is_ok(), "{flags}");
         }
     }
 

@@ -1,16 +1,22 @@
 //! Offer evaluation: what one agent's offers can do for one pod instance.
 //!
 //! Pure: an offer and a wish go in; operations to send, or the reasons why not, come out. Nothing is declined in silence:
-//! every stage leaves a [`Reason`]. Which offers are tried for which step, and what happens to the rest, is the
+//! every stage leaves a [`Reason`], a tree of them. Which offers are tried for which step, and what happens to the rest, is the
 //! business of `scheduler`.
 
 mod evaluate;
 mod placement;
+mod reason;
+mod reserve;
 mod resources;
 mod task_info;
+#[cfg(test)]
+mod tests;
+mod tls;
 
-pub use evaluate::{Evaluation, Launch, Planned, PodRequest, Reason, StoredTask, evaluate, unexpected};
-pub use placement::{Located, attribute_text, check, locate};
+pub use evaluate::{Evaluation, Launch, Planned, PodRequest, StoredTask, evaluate, unexpected};
+pub use placement::{HomeRegion, Located, Peers, Spread, attribute_text, check, counted_fields, locate};
+pub use reason::Reason;
 pub use resources::{FRAMEWORK_ID, Pool, RESOURCE_ID, from_thousandths, thousandths};
 pub use task_info::{label, located};
 
@@ -42,6 +48,8 @@ pub struct ServiceContext {
     pub executor: ExecutorOverhead,
     /// The DC/OS space of secrets.
     pub space: String,
+    /// The region of pods whose placement says nothing of regions.
+    pub region: HomeRegion,
     /// Addresses of ports, by port name: variables `ENDPOINT_<NAME>_HOST` and `_PORT`.
     pub endpoints: BTreeMap<String, (String, u16)>,
 }
@@ -118,33 +126,32 @@ impl AgentOffer {
     /// left out: those without `resource_id` label, of another role or of another framework.
     pub fn group<'a>(offers: impl IntoIterator<Item = &'a Offer>, roles: &[String]) -> Vec<Self> {
         let mut groups: Vec<Self> = Vec::new();
+        let mut known = BTreeMap::<(&AgentId, String), usize>::new();
         for offer in offers {
             let allocated = |a: &Option<crate::wire::AllocationInfo>| a.as_ref().and_then(|a| a.role.clone());
             let role = allocated(&offer.allocation_info)
                 .or_else(|| offer.resources.iter().find_map(|r| allocated(&r.allocation_info)))
                 .or_else(|| roles.first().cloned())
                 .unwrap_or_default();
-            let ours = |r: &&Resource| is_ours_or_free(r, roles, &offer.framework_id.value);
-            let resources = offer.resources.iter().filter(ours).cloned();
-            let same = groups.iter_mut().find(|g| g.agent_id == offer.agent_id && g.role == role);
-            if let Some(group) = same {
-                group.ids.push(offer.id.clone());
-                group.resources.extend(resources);
-                let new = offer.executor_ids.iter().filter(|e| !group.executor_ids.contains(e));
-                let new: Vec<_> = new.cloned().collect();
-                group.executor_ids.extend(new);
-                continue;
-            }
-            groups.push(Self {
-                ids: vec![offer.id.clone()],
-                agent_id: offer.agent_id.clone(),
-                hostname: offer.hostname.clone(),
-                domain: offer.domain.clone(),
-                attributes: offer.attributes.clone(),
-                executor_ids: offer.executor_ids.clone(),
-                role,
-                resources: resources.collect(),
+            let at = *known.entry((&offer.agent_id, role.clone())).or_insert_with(|| {
+                groups.push(Self {
+                    agent_id: offer.agent_id.clone(),
+                    hostname: offer.hostname.clone(),
+                    domain: offer.domain.clone(),
+                    attributes: offer.attributes.clone(),
+                    role,
+                    ..Self::default()
+                });
+                groups.len() - 1
             });
+            // `known` only holds positions in `groups`.
+            let Some(group) = groups.get_mut(at) else { continue };
+            let ours = |r: &&Resource| is_ours_or_free(r, roles, &offer.framework_id.value);
+            group.resources.extend(offer.resources.iter().filter(ours).cloned());
+            group.ids.push(offer.id.clone());
+            let new = offer.executor_ids.iter().filter(|e| !group.executor_ids.contains(e));
+            let new: Vec<_> = new.cloned().collect();
+            group.executor_ids.extend(new);
         }
         groups
     }

@@ -1,7 +1,7 @@
 //! Tasks and executors in the form that Mesos launches and the store keeps.
 
 use super::placement::{Located, locate};
-use super::{AgentOffer, PodRequest, ServiceContext};
+use super::{AgentOffer, PodRequest, ServiceContext, tls};
 use crate::spec::{
     ExternalVolumeSpec, Limit, NetworkSpec, PodSpec, PortSpec, TaskSpec, env_name, task_instance_name,
 };
@@ -12,7 +12,7 @@ use crate::wire::{
     RlimitInfo, SandboxPath, SandboxPathType, Scalar, Seccomp, Secret, SecretReference, SecretType, TaskInfo,
     Uri, Variable, VariableType, Visibility, Volume, VolumeMode, VolumeSource,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Ports with their numbers.
 pub type Ports = Vec<(PortSpec, u16)>;
@@ -46,10 +46,23 @@ pub fn task_id(context: &ServiceContext, request: &PodRequest<'_>, task: &TaskSp
     format!("{}__{name}__{uuid}", id_prefix(&context.name))
 }
 
+/// The names and numbers that a task's ports had.
+pub fn port_numbers(info: &TaskInfo) -> impl Iterator<Item = (&str, u16)> {
+    let ports = info.discovery.iter().flat_map(|d| &d.ports).flat_map(|p| &p.ports);
+    ports.filter_map(|p| Some((p.name.as_deref()?, u16::try_from(p.number).ok()?)))
+}
+
 /// The number that a task's port had.
 pub fn port_number(info: &TaskInfo, name: &str) -> Option<u16> {
-    let ports = &info.discovery.as_ref()?.ports.as_ref()?.ports;
-    ports.iter().find(|p| p.name.as_deref() == Some(name)).and_then(|p| u16::try_from(p.number).ok())
+    port_numbers(info).find(|(port, _)| *port == name).map(|(_, number)| number)
+}
+
+/// A task's name in service discovery.
+pub fn discovery_name(pod: &PodSpec, index: u32, task: &TaskSpec) -> String {
+    match task.discovery.as_ref().and_then(|d| d.prefix.as_ref()) {
+        Some(prefix) => format!("{prefix}-{index}"),
+        None => task_instance_name(&pod.pod_type, index, &task.name),
+    }
 }
 
 /// Where a launched task is, as its labels say.
@@ -64,12 +77,13 @@ pub fn located(info: &TaskInfo) -> Located {
     }
 }
 
-/// The executor of a pod instance.
+/// The executor of a pod instance; `ports` are those of all its tasks.
 pub fn executor(
     context: &ServiceContext,
     request: &PodRequest<'_>,
     id: ExecutorId,
     resources: Vec<Resource>,
+    ports: &BTreeSet<u16>,
 ) -> ExecutorInfo {
     let mut labels = Labels::default();
     labels.push("DCOS_SPACE", context.space.clone());
@@ -77,7 +91,7 @@ pub fn executor(
         r#type: ExecutorType::Default,
         executor_id: id,
         framework_id: Some(context.framework_id.as_str().into()),
-        container: executor_container(context, request.pod, request.index),
+        container: executor_container(context, request, ports),
         resources,
         name: Some(request.pod.pod_type.0.clone()),
         labels: Some(labels),
@@ -134,7 +148,7 @@ pub fn task(
             }),
         }),
         labels: Some(labels(request, spec, offer)),
-        discovery: Some(discovery(request, spec, ports, name, id)),
+        discovery: Some(discovery(request, spec, ports, id)),
         limits: limits(spec),
         ..TaskInfo::default()
     }
@@ -175,19 +189,16 @@ fn discovery(
     request: &PodRequest<'_>,
     spec: &TaskSpec,
     ports: &Ports,
-    name: String,
     id: &mut dyn FnMut() -> String,
 ) -> DiscoveryInfo {
-    let given = spec.discovery.as_ref();
-    let prefix = given.and_then(|d| d.prefix.as_ref());
     let ports: Vec<Port> = ports
         .iter()
         .map(|(spec, number)| {
             let mut labels = Labels::default();
             if let Some(vip) = &spec.vip {
                 labels.push(&format!("VIP_{}", id()), format!("{}:{}", vip.prefix, vip.port));
-                if let Some(network) = request.pod.networks.first() {
-                    let scope = if network.uses_host_ports() { "host" } else { "container" };
+                if !request.pod.networks.is_empty() {
+                    let scope = if request.pod.uses_host_ports() { "host" } else { "container" };
                     labels.push("network-scope", scope);
                 }
             }
@@ -201,8 +212,8 @@ fn discovery(
         })
         .collect();
     DiscoveryInfo {
-        visibility: given.map_or(Visibility::Cluster, |d| d.visibility),
-        name: Some(prefix.map_or(name, |p| format!("{p}-{}", request.index))),
+        visibility: spec.discovery.as_ref().map_or(Visibility::Cluster, |d| d.visibility),
+        name: Some(discovery_name(request.pod, request.index, spec)),
         ports: (!ports.is_empty()).then_some(crate::wire::Ports { ports }),
         ..DiscoveryInfo::default()
     }
@@ -237,15 +248,12 @@ fn environment(
         set(format!("ENDPOINT_{}_PORT", env_name(port)), number.to_string());
     }
     let here = locate(offer);
-    for rule in request.pod.placement.iter().flat_map(|p| &p.rules) {
-        let (flag, key, value) = match rule.field.as_str() {
-            "@zone" => ("PLACEMENT_REFERENCED_ZONE", "ZONE", &here.zone),
-            "@region" => ("PLACEMENT_REFERENCED_REGION", "REGION", &here.region),
-            _ => continue,
-        };
-        set(flag.into(), "true".into());
+    let fields = [("REGION", "@region", here.region), ("ZONE", "@zone", here.zone)];
+    for (name, field, value) in fields {
+        let referenced = request.pod.placement.iter().flat_map(|p| &p.rules).any(|rule| rule.field == field);
+        set(format!("PLACEMENT_REFERENCED_{name}"), referenced.to_string());
         if let Some(value) = value {
-            set(key.into(), value.clone());
+            set(name.into(), value);
         }
     }
     for (port, number) in ports {
@@ -327,7 +335,10 @@ fn task_container(
             ..VolumeSource::default()
         }),
     }));
-    let limited = spec.resource_set.limits != crate::spec::ResourceLimits::default();
+    volumes
+        .extend(tls::files(context, pod, index, spec).into_iter().map(|f| secret_volume(&f.secret, &f.file)));
+    // Only with cgroups of their own can tasks have limits, and Mesos wants it the same for all tasks of an executor.
+    let limited = pod.tasks.iter().any(|t| t.resource_set.limits != crate::spec::ResourceLimits::default());
     let linux_info = LinuxInfo {
         share_pid_namespace: pod.share_pid_namespace.then_some(true),
         seccomp: seccomp(pod),
@@ -345,17 +356,20 @@ fn task_container(
     })
 }
 
-fn executor_container(context: &ServiceContext, pod: &PodSpec, index: u32) -> Option<ContainerInfo> {
-    let linux_info = LinuxInfo {
-        share_pid_namespace: pod.share_pid_namespace.then_some(true),
-        ipc_mode: pod.ipc_mode.clone(),
-        shm_size: pod.shm_size,
-        ..LinuxInfo::default()
-    };
+/// The container of an executor. It never shares a PID namespace: it would be the agent's; that of its tasks is the
+/// executor's.
+fn executor_container(
+    context: &ServiceContext,
+    request: &PodRequest<'_>,
+    ports: &BTreeSet<u16>,
+) -> Option<ContainerInfo> {
+    let pod = request.pod;
+    let linux_info =
+        LinuxInfo { ipc_mode: pod.ipc_mode.clone(), shm_size: pod.shm_size, ..LinuxInfo::default() };
     container(ContainerInfo {
         r#type: ContainerType::Mesos,
-        volumes: outside_volumes(context, pod, index),
-        network_infos: pod.networks.iter().map(|n| network(n, pod)).collect(),
+        volumes: outside_volumes(context, pod, request.index),
+        network_infos: pod.networks.iter().map(|n| network(n, ports)).collect(),
         linux_info: Some(linux_info).filter(|l| *l != LinuxInfo::default()),
         rlimit_info: rlimits(pod),
         ..ContainerInfo::default()
@@ -382,15 +396,13 @@ fn rlimits(pod: &PodSpec) -> Option<RlimitInfo> {
     (!rlimits.is_empty()).then_some(RlimitInfo { rlimits })
 }
 
-fn network(network: &NetworkSpec, pod: &PodSpec) -> NetworkInfo {
+/// A network, with the ports of the agent that lead into it: those that the service file maps, and on a bridge also those
+/// that were chosen.
+fn network(network: &NetworkSpec, ports: &BTreeSet<u16>) -> NetworkInfo {
     let mut mappings = network.port_mappings.clone();
+    let unmapped = |port: &&u16| !network.port_mappings.iter().any(|(host, _)| host == *port);
     if network.uses_host_ports() {
-        let named = pod.tasks.iter().flat_map(|t| &t.resource_set.ports).map(|p| p.port).filter(|p| *p != 0);
-        for port in named {
-            if !mappings.iter().any(|(_, container)| *container == port) {
-                mappings.push((port, port));
-            }
-        }
+        mappings.extend(ports.iter().filter(unmapped).map(|port| (*port, *port)));
     }
     let mut labels = Labels::default();
     for (key, value) in &network.labels {
@@ -430,19 +442,22 @@ fn outside_volumes(context: &ServiceContext, pod: &PodSpec, index: u32) -> Vec<V
             ..VolumeSource::default()
         }),
     });
-    let secrets = pod.secrets.iter().filter_map(|s| {
-        Some(Volume {
-            mode: mode(true),
-            container_path: s.file.clone()?,
-            host_path: None,
-            source: Some(VolumeSource {
-                r#type: "SECRET".to_owned(),
-                secret: Some(secret_reference(&s.secret)),
-                ..VolumeSource::default()
-            }),
-        })
-    });
+    let secrets = pod.secrets.iter().filter_map(|s| Some(secret_volume(&s.secret, s.file.as_ref()?)));
     host.chain(external).chain(secrets).collect()
+}
+
+/// A secret as a file.
+fn secret_volume(secret: &str, file: &str) -> Volume {
+    Volume {
+        mode: Some(VolumeMode::Ro),
+        container_path: file.to_owned(),
+        host_path: None,
+        source: Some(VolumeSource {
+            r#type: "SECRET".to_owned(),
+            secret: Some(secret_reference(secret)),
+            ..VolumeSource::default()
+        }),
+    }
 }
 
 /// Portworx (`pxd`) volumes carry dashes and may be shared by all instances; those of other drivers carry

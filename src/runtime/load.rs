@@ -3,13 +3,12 @@
 //! What is found wrong in the rendered text is shown where it stands in the file, because that is what its author can
 //! mend. Used by the scheduler program, `dagpkg lint` and whoever else starts from a file.
 
-use crate::spec::{self, Code, Context, Diagnostic, Service, Severity};
-use crate::template::{Missing, Place, Profile, Rendered, Template, TemplateError, service_context};
+use crate::finding::{Code, Finding, Report, Severity, Source};
+use crate::spec::{self, Context, Service};
+use crate::template::{Missing, Place, Profile, Template, TemplateError, service_context, tag_length};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A service, and what its author should know.
@@ -17,35 +16,9 @@ use std::path::{Path, PathBuf};
 pub struct Loaded {
     /// The service.
     pub service: Service,
-    /// What is probably not meant.
-    pub warnings: Findings,
-}
-
-/// Diagnostics of one service file, with the file's text.
-#[derive(Clone, Debug, Default)]
-pub struct Findings {
-    /// In the order of their places in the file.
-    pub diagnostics: Vec<Diagnostic>,
-    text: String,
-}
-
-impl Findings {
-    /// All diagnostics with the lines that they are about; `styled` adds colours for a terminal.
-    pub fn render(&self, styled: bool) -> String {
-        let rendered: Vec<_> = self.diagnostics.iter().map(|d| d.render(&self.text, styled)).collect();
-        rendered.join("\n\n")
-    }
-
-    /// How many of them are of this severity.
-    pub fn count(&self, severity: Severity) -> usize {
-        self.diagnostics.iter().filter(|d| d.severity == severity).count()
-    }
-}
-
-impl fmt::Display for Findings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.render(false))
-    }
+    /// What its author should know, in the order of places in the file: what is probably not meant, and, of a
+    /// [`candidate`], also why no scheduler deploys it.
+    pub findings: Vec<Finding>,
 }
 
 /// Why there is no service in a file.
@@ -59,47 +32,71 @@ pub enum LoadError {
         /// What happened.
         why: io::Error,
     },
-    /// The file is not a Mustache template.
-    #[error("{}:{why}", path.display())]
-    Template {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, with line and column in front.
-        why: TemplateError,
-    },
     /// The file says something that is not a service.
-    #[error("{0}")]
-    Invalid(Findings),
+    #[error(transparent)]
+    Invalid(#[from] Report),
 }
 
 /// Loads the service file at `path`, rendered with `env`, which also routes `TASKCFG_*`. Config templates are found
 /// beside the file.
 pub fn service(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, LoadError> {
-    let text = read(path).map_err(|why| LoadError::Read { path: path.to_owned(), why })?;
-    let not_a_template = |why| LoadError::Template { path: path.to_owned(), why };
-    let values = service_context(env.iter().map(|(k, v)| (k.as_str(), v.as_str())));
-    let template = Template::parse(&text).map_err(not_a_template)?;
-    let rendered = template.render(Profile::Service, &values).map_err(not_a_template)?;
+    Ok(strict(candidate(path, env)?)?)
+}
 
+/// Loads a service file that a scheduler may refuse to deploy: it then goes on with the one before.
+pub fn candidate(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, LoadError> {
+    let text = read(path).map_err(|why| LoadError::Read { path: path.to_owned(), why })?;
+    let source = Source::new(path.display().to_string(), text);
     let folder = path.parent().unwrap_or(Path::new(""));
     let config_template = |name: &str| read(&folder.join(name)).map_err(|error| error.to_string());
-    let file = path.display().to_string();
-    let parsed = spec::parse(&file, &rendered.text, &Context { template: &config_template, env });
+    Ok(parse(&source, env, &config_template)?)
+}
+
+/// No errors at all.
+fn strict(loaded: Loaded) -> Result<Loaded, Report> {
+    if loaded.findings.iter().any(|f| f.severity == Severity::Error) {
+        return Err(Report(loaded.findings));
+    }
+    Ok(loaded)
+}
+
+/// The service in a text, as [`service`] loads it; `config_template` gives the content of a config template by the name
+/// that the text gives it, or why there is none.
+pub fn from_source(
+    source: &Source,
+    env: &BTreeMap<String, String>,
+    config_template: &dyn Fn(&str) -> Result<String, String>,
+) -> Result<Loaded, Report> {
+    strict(parse(source, env, config_template)?)
+}
+
+fn parse(
+    source: &Source,
+    env: &BTreeMap<String, String>,
+    config_template: &dyn Fn(&str) -> Result<String, String>,
+) -> Result<Loaded, Report> {
+    let not_a_template = |TemplateError { line, column, message, help }| {
+        let at = Place { line, column }.offset(&source.text);
+        Report::from(source.finding(Code::ServiceTemplate, &tag(&source.text, at), message).help(help))
+    };
+    let values = service_context(env.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+    let template = Template::parse(&source.text).map_err(not_a_template)?;
+    let rendered = template.render(Profile::Service, &values).map_err(not_a_template)?;
+    let missing = rendered.missing.iter().map(|missing| missing_value(source, missing));
+    let escaped = escaped_values(source, &rendered.text, env);
+    let mut findings: Vec<_> = missing.chain(escaped).collect();
+
+    let rendered = source.made_into(rendered.text, rendered.origins);
+    let parsed = spec::parse(&rendered, &Context { template: config_template, env });
     let (service, found) = match parsed {
         Ok((service, warnings)) => (Some(service), warnings),
         Err(found) => (None, found),
     };
-
-    let missing = rendered.missing.iter().map(|missing| missing_value(&file, &text, missing));
-    let escaped = escaped_values(&file, &text, &rendered.text, env);
-    let origins = Origins { template: &template, text: &text, rendered: &rendered };
-    let mut diagnostics: Vec<_> =
-        missing.chain(escaped).chain(found.into_iter().map(|d| origins.of(d))).collect();
-    diagnostics.sort_by_key(|d| (d.code == Code::TooMany, d.span.start));
-    let findings = Findings { diagnostics, text };
+    findings.extend(found);
+    findings.sort_by_key(|f| (f.code == Code::TooMany, f.span.as_ref().map(|span| span.start)));
     match service {
-        Some(service) => Ok(Loaded { service, warnings: findings }),
-        None => Err(LoadError::Invalid(findings)),
+        Some(service) => Ok(Loaded { service, findings }),
+        None => Err(Report(findings)),
     }
 }
 
@@ -116,22 +113,22 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-fn missing_value(file: &str, text: &str, missing: &Missing) -> Diagnostic {
+fn missing_value(source: &Source, missing: &Missing) -> Finding {
     let Missing { name, line, column } = missing;
-    let start = offset_of(text, Place { line: *line, column: *column });
+    let start = Place { line: *line, column: *column }.offset(&source.text);
     let message = format!("`{name}` has no value and is rendered as nothing");
     let help = format!("set the variable {name} in the scheduler's environment");
-    warning(file, text, start, Code::MissingValue, message, help)
+    source.finding(Code::MissingValue, &tag(&source.text, start), message).help(help)
 }
 
 /// Two braces escape what has a meaning in HTML, and nothing in a service file is HTML.
-fn escaped_values(file: &str, text: &str, rendered: &str, env: &BTreeMap<String, String>) -> Vec<Diagnostic> {
+fn escaped_values(source: &Source, rendered: &str, env: &BTreeMap<String, String>) -> Vec<Finding> {
     let mut found = Vec::new();
     for (name, value) in
         env.iter().filter(|(_, value)| value.contains(['&', '<', '>', '"', '\'', '=', '`', '\n']))
     {
-        let tag = format!("{{{{{name}}}}}");
-        let Ok(shown) = Template::parse(&tag).and_then(|template| {
+        let wanted = format!("{{{{{name}}}}}");
+        let Ok(shown) = Template::parse(&wanted).and_then(|template| {
             template.render(Profile::Service, &service_context([(name.as_str(), value.as_str())]))
         }) else {
             continue;
@@ -140,81 +137,20 @@ fn escaped_values(file: &str, text: &str, rendered: &str, env: &BTreeMap<String,
         if shown.text == *value || !rendered.contains(&shown.text) {
             continue;
         }
-        for (start, _) in text.match_indices(&tag).filter(|(start, _)| !text[..*start].ends_with('{')) {
+        let text = &source.text;
+        for (start, _) in text.match_indices(&wanted).filter(|(start, _)| !text[..*start].ends_with('{')) {
             let message =
                 format!("the value of `{name}` is changed by escaping: special characters become `&…;`");
             let help = format!("write {{{{{{{name}}}}}}}, with three braces, to have the value as it is");
-            found.push(warning(file, text, start, Code::EscapedValue, message, help));
+            found.push(source.finding(Code::EscapedValue, &tag(text, start), message).help(help));
         }
     }
     found
 }
 
-/// A warning at a tag of the template.
-fn warning(file: &str, text: &str, start: usize, code: Code, message: String, help: String) -> Diagnostic {
-    let Place { line, column } = Place::of(text, start);
-    Diagnostic {
-        code,
-        severity: Severity::Warning,
-        message,
-        file: file.to_owned(),
-        line,
-        column,
-        span: start..end_of_tag(text, start).unwrap_or(start),
-        expected: None,
-        help: Some(help),
-        note: None,
-        related: None,
-    }
-}
-
-/// Leads from the rendered text back to the template.
-struct Origins<'a> {
-    template: &'a Template,
-    text: &'a str,
-    rendered: &'a Rendered,
-}
-
-impl Origins<'_> {
-    /// The diagnostic of the rendered text, as one of the template.
-    fn of(&self, mut diagnostic: Diagnostic) -> Diagnostic {
-        let shown = self.rendered.text.get(diagnostic.span.clone()).unwrap_or_default().to_owned();
-        let place = self.template.origin(self.rendered, diagnostic.span.start);
-        (diagnostic.line, diagnostic.column) = (place.line, place.column);
-        diagnostic.span = self.range(&diagnostic.span);
-        // only what it is about: the rest of the line may hold a secret
-        if !shown.is_empty() && !shown.contains('\n') && shown != self.text[diagnostic.span.clone()] {
-            diagnostic.note = Some(format!("rendered, this is `{shown}`"));
-        }
-        if let Some((span, _)) = &mut diagnostic.related {
-            *span = self.range(span);
-        }
-        diagnostic
-    }
-
-    fn range(&self, span: &Range<usize>) -> Range<usize> {
-        let offset = |at| offset_of(self.text, self.template.origin(self.rendered, at));
-        let start = offset(span.start);
-        if span.is_empty() {
-            return start..start;
-        }
-        let last = offset(span.end - 1);
-        let length = self.text[last..].chars().next().map_or(0, char::len_utf8);
-        start..end_of_tag(self.text, last).unwrap_or(last + length).max(start)
-    }
-}
-
-/// The byte at a place, on a boundary of characters.
-fn offset_of(text: &str, place: Place) -> usize {
-    let line = text.split_inclusive('\n').take(place.line - 1).map(str::len).sum::<usize>();
-    line + text[line..].chars().take(place.column - 1).map(char::len_utf8).sum::<usize>()
-}
-
-/// Where the tag that begins at `start` ends, if one does.
-fn end_of_tag(text: &str, start: usize) -> Option<usize> {
-    let tag = text.get(start..).filter(|tag| tag.starts_with("{{"))?;
-    let close = if tag.starts_with("{{{") { "}}}" } else { "}}" };
-    tag.find(close).map(|end| start + end + close.len())
+/// The bytes of the tag that begins here, or none if none does.
+fn tag(text: &str, start: usize) -> std::ops::Range<usize> {
+    start..start + tag_length(&text[start..]).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -259,18 +195,21 @@ pods:
     fn found(env: &[(&'static str, String)], with_template: bool) -> Vec<(Code, usize, usize, String)> {
         let env: Vec<_> = env.iter().map(|(k, v)| (*k, v.as_str())).collect();
         let findings = match load(&env, with_template) {
-            Ok(loaded) => loaded.warnings,
-            Err(LoadError::Invalid(findings)) => findings,
+            Ok(loaded) => loaded.findings,
+            Err(LoadError::Invalid(Report(findings))) => findings,
             Err(other) => panic!("{other}"),
         };
-        let seen = |d: &Diagnostic| (d.code, d.line, d.column, findings.text[d.span.clone()].to_owned());
-        findings.diagnostics.iter().map(seen).collect()
+        let seen = |f: Finding| {
+            let Place { line, column } = f.place().expect("a place");
+            (f.code, line, column, f.source.text[f.span.expect("a span")].to_owned())
+        };
+        findings.into_iter().map(seen).collect()
     }
 
     #[test]
     fn a_service_is_rendered_with_the_environment_and_gets_its_config_templates() {
         let loaded = load(&GOOD, true).expect("a service");
-        assert_eq!(loaded.warnings.diagnostics, []);
+        assert_eq!(loaded.findings, []);
         let pod = &loaded.service.spec.pods[0];
         assert_eq!((loaded.service.spec.name.as_str(), pod.count), ("shop", 2));
         let task = &pod.tasks[0];
@@ -300,7 +239,7 @@ pods:
             panic!()
         };
         let text = findings.to_string();
-        assert!(text.contains("= note: rendered, this is `x`"), "{text}");
+        assert!(text.contains("  note: here this is `x`"), "{text}");
     }
 
     #[test]
@@ -321,6 +260,27 @@ pods:
     }
 
     #[test]
+    fn a_file_that_is_no_template_is_an_error_at_the_tag() {
+        let none = |_: &str| Err(String::new());
+        let source = Source::new("svc.yml", "name: é{{#a}}\n");
+        let Report(found) = from_source(&source, &BTreeMap::new(), &none).expect_err("an open section");
+        assert_eq!((found[0].code, found[0].span.clone()), (Code::ServiceTemplate, Some(8..14)));
+    }
+
+    #[test]
+    fn only_a_scheduler_reads_a_file_that_nothing_deploys() {
+        let text = SERVICE.replace("    count:", "    placement: hostname:NEAR\n    count:");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("svc.yml");
+        std::fs::write(&path, text).expect("written");
+        std::fs::write(folder.path().join("web.conf"), "port {{PORT}}").expect("written");
+        let env = GOOD.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        assert!(matches!(service(&path, &env), Err(LoadError::Invalid(Report(found))) if found.len() == 1));
+        let loaded = candidate(&path, &env).expect("a service");
+        assert_eq!(loaded.findings.iter().map(|f| f.code).collect::<Vec<_>>(), [Code::Placement]);
+    }
+
+    #[test]
     fn a_file_that_is_not_there_is_named() {
         let error = service(Path::new("no/such/svc.yml"), &BTreeMap::new()).expect_err("no file");
         assert!(error.to_string().contains("no/such/svc.yml"), "{error}");
@@ -336,7 +296,8 @@ pods:
             std::fs::write(&path, pieces.concat()).expect("written");
             let env = [("A", "é\n- x"), ("B", "<=>"), ("C", "true")].map(|(k, v)| (k.to_owned(), v.to_owned()));
             match service(&path, &BTreeMap::from(env)) {
-                Ok(loaded) => drop(loaded.warnings.render(true)),
+                Ok(loaded) => drop(Report(loaded.findings).render(true)),
+                Err(LoadError::Invalid(report)) => drop(report.render(true)),
                 Err(error) => drop(error.to_string()),
             }
         }

@@ -87,7 +87,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     // Only makes ids of this run differ from those of others.
     let mut seed = [0; 16];
     getrandom::fill(&mut seed).map_err(|e| RunError::Api(std::io::Error::other(e.to_string())))?;
-    let (scheduler, effects) = Scheduler::start(config, service, &stored, seed, now())?;
+    let (scheduler, effects) = Scheduler::start(config, service, &stored, seed)?;
     for error in scheduler.plans().iter().flat_map(crate::plan::Plan::all_errors) {
         tracing::error!(%error, "the configuration is refused, the one before stays");
     }
@@ -278,14 +278,22 @@ fn translate(event: wire::Event) -> Option<Event> {
         EventType::Offers => Some(Event::Offers(event.offers?.offers)),
         EventType::Rescind => Some(Event::Rescind(event.rescind?.offer_id)),
         EventType::Update => Some(Event::Update(Box::new(event.update?.status))),
+        EventType::Subscribed => Some(Event::MasterRegion(region(event.subscribed?.master_info.as_ref()))),
         // What these tell also comes as status updates.
         _ => None,
     }
 }
 
+/// The region of a master, as it says itself.
+fn region(master_info: Option<&serde_json::Value>) -> Option<String> {
+    let name = master_info?.pointer("/domain/fault_domain/region/name")?;
+    name.as_str().map(str::to_owned)
+}
+
 fn log(event: &Event) {
     match event {
         Event::Subscribed { framework_id } => tracing::info!(framework_id, "subscribed"),
+        Event::MasterRegion(region) => tracing::debug!(?region, "the master's region"),
         Event::Update(status) => tracing::info!(
             task = %status.task_id,
             state = status.state.wire_name(),

@@ -94,8 +94,8 @@ pub enum ValueType {
 }
 
 message! {
-    /// A scalar value.
-    pub struct Scalar { req value: f64 }
+    /// A scalar value; infinite for a limit that is none.
+    pub struct Scalar { #[serde(with = "double")] req value: f64 }
     /// An inclusive range.
     pub struct Range { req begin: u64, req end: u64 }
     /// Several ranges.
@@ -214,6 +214,58 @@ message! {
     pub struct Capability { req r#type: String }
 }
 
+/// A `double` of protobuf in JSON, which has no infinite numbers: protobuf's JSON form, and Mesos' reader of it, write
+/// them as texts.
+mod double {
+    use serde::{Deserializer, Serializer, de};
+    use std::fmt;
+
+    const INFINITY: &str = "Infinity";
+
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde gives a reference
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        if *value == f64::INFINITY {
+            return serializer.serialize_str(INFINITY);
+        }
+        serializer.serialize_f64(*value)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        deserializer.deserialize_any(Double)
+    }
+
+    struct Double;
+
+    impl de::Visitor<'_> for Double {
+        type Value = f64;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            write!(f, "a number or \"{INFINITY}\"")
+        }
+
+        fn visit_f64<E: de::Error>(self, value: f64) -> Result<f64, E> {
+            Ok(value)
+        }
+
+        fn visit_i64<E: de::Error>(self, value: i64) -> Result<f64, E> {
+            Ok(value as f64)
+        }
+
+        fn visit_u64<E: de::Error>(self, value: u64) -> Result<f64, E> {
+            Ok(value as f64)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<f64, E> {
+            if text == INFINITY {
+                return Ok(f64::INFINITY);
+            }
+            // Mesos reads numbers in quotes, too
+            let number = text.parse().ok().filter(|n: &f64| n.is_finite());
+            number.ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+        }
+    }
+}
+
 /// Who made a reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -257,5 +309,24 @@ impl Labels {
     /// Adds a label.
     pub fn push(&mut self, key: &str, value: impl Into<String>) {
         self.labels.push(Label { key: key.to_owned(), value: Some(value.into()) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Scalar;
+
+    #[test]
+    fn an_infinite_scalar_is_a_text_in_json_and_comes_back() {
+        let infinite = Scalar { value: f64::INFINITY };
+        let json = serde_json::to_string(&infinite).unwrap();
+        assert_eq!(json, r#"{"value":"Infinity"}"#);
+        assert_eq!(serde_json::from_str::<Scalar>(&json).unwrap(), infinite);
+        assert_eq!(serde_json::to_string(&Scalar { value: 0.5 }).unwrap(), r#"{"value":0.5}"#);
+        let read = |json: &str| serde_json::from_str::<Scalar>(json).map(|s| s.value).ok();
+        assert_eq!([read(r#"{"value":2}"#), read(r#"{"value":"2.5"}"#)], [Some(2.0), Some(2.5)]);
+        for wrong in [r#"{"value":"NaN"}"#, r#"{"value":"much"}"#, r#"{"value":null}"#] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
     }
 }
