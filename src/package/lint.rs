@@ -4,10 +4,11 @@
 //! be a JSON Schema of draft 4; the template must parse, and where the defaults alone are allowed options, it must render
 //! to an app with them.
 
+use super::Sources;
 use super::marathon;
 use super::options::{self, Object, OptionsError};
-use super::{Finding, Source, Sources};
-use crate::template::{Template, TemplateError};
+use crate::finding::{Code, Finding, Report, Source};
+use crate::template::Template;
 use serde_json::{Value, json};
 
 /// Everything that is wrong with a package. Parameters of the build must be replaced already.
@@ -42,10 +43,7 @@ pub fn universe(sources: &Sources) -> Vec<Finding> {
     if let Some(source) = &sources.marathon {
         let sound = findings.is_empty();
         match Template::parse(&source.text) {
-            Err(TemplateError { line, column, message, help }) => {
-                let place = Some(crate::template::Place { line, column });
-                findings.push(Finding { file: source.file.clone(), place, message, help: Some(help) });
-            }
+            Err(error) => findings.push(marathon::template_finding(source, &error)),
             Ok(template) if sound => {
                 findings.extend(app_finding(source, &template, config.as_ref(), resource.as_ref()));
             }
@@ -58,23 +56,35 @@ pub fn universe(sources: &Sources) -> Vec<Finding> {
 fn parsed(source: &Source, findings: &mut Vec<Finding>) -> Option<Value> {
     match source.json() {
         Ok(value) if value.is_object() => return Some(value),
-        Ok(_) => findings.push(source.at(0, "this must be a JSON object")),
-        Err(finding) => findings.push(finding),
+        Ok(_) => findings.push(source.at_pointer(Code::NotObject, "", "this must be a JSON object")),
+        Err(Report(found)) => findings.extend(found),
     }
     None
 }
 
 fn broken_rules(source: &Source, value: &Value, rules: &Value) -> Vec<Finding> {
-    let violations = match options::violations(rules, value) {
-        Ok(violations) => violations,
-        Err(error) => return vec![source.at(0, error.to_string())],
+    // the rules are ours, and they are a schema
+    let violations = options::violations(rules, value).unwrap_or_default();
+    violations.iter().flat_map(|violation| broken_rule(source, violation)).collect()
+}
+
+fn broken_rule(source: &Source, violation: &options::Violation) -> Vec<Finding> {
+    let dotted = |pointer: &str| pointer.trim_start_matches('/').replace('/', ".");
+    let code = match violation.keyword.as_str() {
+        "additionalProperties" => {
+            let unknown = |pointer: String| {
+                let message = format!("`{}` is not a field of packages of this version", dotted(&pointer));
+                source.at_pointer(Code::UnknownField, &pointer, message)
+            };
+            return violation.unwanted().map(unknown).collect();
+        }
+        "required" => Code::MissingField,
+        "type" => Code::FieldType,
+        _ => Code::FieldValue,
     };
-    let finding = |violation: &options::Violation| {
-        let name = violation.pointer.trim_start_matches('/').replace('/', ".");
-        let name = if name.is_empty() { String::new() } else { format!("`{name}`: ") };
-        source.at_pointer(&violation.pointer, format!("{name}{}", violation.message))
-    };
-    violations.iter().map(finding).collect()
+    let name = dotted(&violation.pointer);
+    let name = if name.is_empty() { String::new() } else { format!("`{name}`: ") };
+    vec![source.at_pointer(code, &violation.pointer, format!("{name}{}", violation.message))]
 }
 
 fn config_findings(source: &Source, config: &Value) -> Vec<Finding> {
@@ -82,13 +92,15 @@ fn config_findings(source: &Source, config: &Value) -> Vec<Finding> {
         .iter_errors(config)
         .map(|error| {
             let pointer = error.instance_path().to_string();
-            source.at_pointer(&pointer, format!("`{pointer}`: {error}")).help("see JSON Schema, draft 4")
+            let message = format!("`{pointer}`: {error}");
+            source.at_pointer(Code::ConfigSchema, &pointer, message).help("see JSON Schema, draft 4")
         })
         .collect();
     if broken.is_empty()
         && let Err(error) = jsonschema::draft4::new(config)
     {
-        return vec![source.at_pointer(&error.instance_path().to_string(), error.to_string())];
+        let pointer = error.instance_path().to_string();
+        return vec![source.at_pointer(Code::ConfigSchema, &pointer, error.to_string())];
     }
     broken
 }
@@ -114,7 +126,7 @@ fn texts() -> Value {
 }
 
 /// The rules for package.json as a JSON Schema.
-fn package_rules(version: u8) -> Value {
+pub(super) fn package_rules(version: u8) -> Value {
     let text = json!({"type": "string"});
     let flag = json!({"type": "boolean"});
     let mut properties = json!({
@@ -159,7 +171,7 @@ fn package_rules(version: u8) -> Value {
 }
 
 /// The rules for resource.json as a JSON Schema.
-fn resource_rules(version: u8) -> Value {
+pub(super) fn resource_rules(version: u8) -> Value {
     let named_texts = json!({"type": "object", "additionalProperties": {"type": "string"}});
     let text = json!({"type": "string"});
     let mut properties = json!({
@@ -224,7 +236,7 @@ mod tests {
     use super::*;
 
     fn sources(package: &Value, resource: &Value, config: &str, template: &str) -> Sources {
-        let source = |file: &str, text: String| Source { file: file.to_owned(), text };
+        let source = |file: &str, text: String| Source::new(file, text);
         Sources {
             package: source("package.json", package.to_string()),
             config: Some(source("config.json", config.to_owned())),
@@ -314,10 +326,14 @@ mod tests {
     #[test]
     fn config_and_template_are_checked_with_each_other() {
         let cases = [
-            (r#"{"properties": {"a": {"type": "text"}}}"#, "{}", "config.json:1:23: "),
+            (r#"{"properties": {"a": {"type": "text"}}}"#, "{}", "config.json:1:23: error[P020]: "),
             (r#"{"properties": {"a": {"pattern": "("}}}"#, "{}", "config.json:1:"),
-            ("{}", "{{", "marathon.json.mustache:1:1: this tag is not closed"),
-            (r#"{"properties": {"a": {"default": "x"}}}"#, r#"{"a": {{a}}}"#, "marathon.json.mustache:1:7: "),
+            ("{}", "{{", "marathon.json.mustache:1:1: error[P030]: this tag is not closed"),
+            (
+                r#"{"properties": {"a": {"default": "x"}}}"#,
+                r#"{"a": {{a}}}"#,
+                "marathon.json.mustache:1:7: error[P033]: ",
+            ),
         ];
         for (config, template, expected) in cases {
             let findings = universe(&sources(&package("4.0"), &json!({}), config, template));

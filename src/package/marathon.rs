@@ -1,12 +1,14 @@
 //! The Marathon app that a package becomes when it is installed with some options.
 
+use super::json;
 use super::options::{self, Object, OptionsError};
-use super::{Finding, Source};
-use crate::template::{Place, Profile, Rendered, Template, TemplateError};
+use crate::finding::{Code, Finding, Source};
+use crate::template::{Place, Profile, Rendered, Template, TemplateError, tag_length};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use std::io::Write as _;
+use std::ops::Range;
 
 /// Why a package cannot be rendered. The messages speak of the package's files by their usual names.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -53,19 +55,36 @@ pub enum RenderError {
 impl RenderError {
     /// The error as a finding in the template's file.
     pub fn finding(&self, template: &Source) -> Finding {
-        let (place, message, help) = match self {
-            Self::Template(error) => {
-                let place = Place { line: error.line, column: error.column };
-                (Some(place), error.message.clone(), Some(error.help.clone()))
-            }
+        match self {
+            Self::NoTemplate => Finding::new(Code::NoTemplate, template, self.to_string()),
+            Self::Template(error) => template_finding(template, error),
             Self::NotJson { origin, message, line, text } => {
-                let message =
-                    format!("the rendered text is not JSON: {message}\n  rendered line {line}: {text}");
-                (Some(*origin), message, Some(NOT_JSON_HELP.to_owned()))
+                let span = tag(&template.text, *origin);
+                template
+                    .finding(Code::AppNotJson, &span, format!("the rendered text is not JSON: {message}"))
+                    .note(format!("rendered line {line}: {text}"))
+                    .help(NOT_JSON_HELP)
             }
-            other => (None, other.to_string(), None),
-        };
-        Finding { file: template.file.clone(), place, message, help }
+            Self::NotObject(_) => template.finding(Code::AppShape, &(0..0), self.to_string()),
+            Self::Options(_) | Self::Encoding(_) | Self::Label { .. } => {
+                Finding::new(Code::AppShape, template, self.to_string())
+            }
+        }
+    }
+}
+
+/// A finding about a template that cannot be parsed or rendered.
+pub fn template_finding(template: &Source, error: &TemplateError) -> Finding {
+    let span = tag(&template.text, Place { line: error.line, column: error.column });
+    template.finding(Code::TemplateSyntax, &span, &*error.message).help(&*error.help)
+}
+
+/// The bytes of the tag at a place, or of the character if there is none.
+fn tag(text: &str, place: Place) -> Range<usize> {
+    let start = place.offset(text);
+    match tag_length(&text[start..]) {
+        Some(length) => start..start + length,
+        None => json::character(text, start),
     }
 }
 
@@ -93,16 +112,11 @@ pub fn render(
 }
 
 fn not_json(template: &Template, rendered: &Rendered, error: &serde_json::Error) -> RenderError {
+    let offset = json::error_offset(&rendered.text, error);
     let line = error.line().max(1);
-    let start: usize = rendered.text.split_inclusive('\n').take(line - 1).map(str::len).sum();
-    let offset = (start + error.column().saturating_sub(1)).min(rendered.text.len());
-    let mut message = error.to_string();
-    if let Some(end) = message.rfind(" at line ") {
-        message.truncate(end);
-    }
     RenderError::NotJson {
         origin: template.origin(rendered, offset),
-        message,
+        message: json::without_place(error),
         line,
         text: shorten(rendered.text.lines().nth(line - 1).unwrap_or_default().trim()),
     }

@@ -4,12 +4,14 @@
 //! texts and JSON values that come in through the caller: no I/O; reading and writing of folders is `publish`'s. Used
 //! by `publish`, `sandbox` (the embedded package service) and `cli`.
 
-pub mod finding;
+pub mod bom;
+pub mod crates;
+pub mod json;
 pub mod lint;
 pub mod marathon;
 pub mod options;
 pub mod parameters;
+pub mod repository;
 pub mod sources;
 
-pub use finding::{Finding, Source};
 pub use sources::Sources;

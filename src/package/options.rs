@@ -1,6 +1,7 @@
 //! The options of a package: defaults of config.json, what the user says instead, and whether that is allowed.
 
-use super::{Finding, Source};
+use super::json;
+use crate::finding::{Code, Finding, Report, Source};
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::{Map, Value, json};
 
@@ -128,6 +129,13 @@ impl Violation {
         }
     }
 
+    /// JSON pointers to the members that are not allowed, of the keyword `additionalProperties`.
+    pub fn unwanted(&self) -> impl Iterator<Item = String> {
+        let names = self.details.get("unwanted").and_then(Value::as_array).into_iter().flatten();
+        let pointer = |name: &str| format!("{}/{}", self.pointer, name.replace('~', "~0").replace('/', "~1"));
+        names.filter_map(Value::as_str).map(pointer)
+    }
+
     /// The violation as the package service reports it, for `data.errors` of a `JsonSchemaMismatch`.
     pub fn report(&self) -> Value {
         // the rule's pointer without the keyword, which stands on its own
@@ -186,24 +194,21 @@ enum Origin {
 
 impl UserOptions {
     /// Puts a JSON file of options on top.
-    pub fn add_file(&mut self, source: Source) -> Result<(), Finding> {
+    pub fn add_file(&mut self, source: Source) -> Result<(), Report> {
         let Value::Object(options) = source.json()? else {
-            return Err(
-                source.at(0, "options must be a JSON object, for instance {\"service\": {\"name\": \"x\"}}")
-            );
+            let message = "options must be a JSON object, for instance {\"service\": {\"name\": \"x\"}}";
+            return Err(source.at_pointer(Code::NotObject, "", message).into());
         };
         self.layers.push((Origin::File(source), options));
         Ok(())
     }
 
     /// Puts one option on top: `service.name=x`. The value is JSON where it can be read as JSON, else text.
-    pub fn add_setting(&mut self, setting: &str) -> Result<(), Finding> {
+    pub fn add_setting(&mut self, setting: &str) -> Result<(), Report> {
         let place = format!("--set {setting}");
-        let finding = |message: &str| Finding {
-            file: place.clone(),
-            place: None,
-            message: message.to_owned(),
-            help: Some("write NAME=VALUE, for instance service.name=dagflow".to_owned()),
+        let finding = |message: &str| {
+            let finding = Finding::new(Code::OptionSyntax, &Source::new(&*place, ""), message);
+            Report::from(finding.help("write NAME=VALUE, for instance service.name=dagflow"))
         };
         let (name, value) = setting.split_once('=').ok_or_else(|| finding("there is no `=`"))?;
         if name.split('.').any(str::is_empty) {
@@ -232,14 +237,16 @@ impl UserOptions {
     pub fn place(&self, violations: &[Violation], config: &Source) -> (Vec<Finding>, Vec<Finding>) {
         let (mut wrong, mut unset) = (Vec::new(), Vec::new());
         for violation in violations {
-            match self.place_given(violation, config) {
-                Some(finding) => wrong.push(finding),
-                None => unset.push(
-                    config
-                        .at_pointer(&violation.rule, violation.to_string())
-                        .help("set the option: --set NAME=VALUE, or --options FILE"),
-                ),
+            if let Some(finding) = self.place_given(violation, config) {
+                wrong.push(finding);
+                continue;
             }
+            let code = match violation.keyword.as_str() {
+                "required" => Code::RequiredOption,
+                _ => Code::DefaultRefused,
+            };
+            let finding = config.at_pointer(code, &violation.rule, violation.to_string());
+            unset.push(finding.help("set the option: --set NAME=VALUE, or --options FILE"));
         }
         (wrong, unset)
     }
@@ -248,21 +255,20 @@ impl UserOptions {
         if violation.keyword == "required" {
             return None;
         }
-        let unwanted = violation.details.get("unwanted").and_then(|names| names[0].as_str());
-        let pointer = match unwanted {
-            Some(name) => format!("{}/{}", violation.pointer, name.replace('~', "~0").replace('/', "~1")),
-            None => violation.pointer.clone(),
-        };
+        let pointer = violation.unwanted().next().unwrap_or_else(|| violation.pointer.clone());
         let (origin, _) =
             self.layers.iter().rev().find(|(_, options)| value_at(options, &pointer).is_some())?;
         let message = violation.to_string();
         let finding = match origin {
-            Origin::File(source) => source.at_pointer(&pointer, message),
-            Origin::Setting(setting) => Finding { file: setting.clone(), place: None, message, help: None },
+            Origin::File(source) => source.at_pointer(Code::OptionRefused, &pointer, message),
+            Origin::Setting(setting) => {
+                Finding::new(Code::OptionRefused, &Source::new(&**setting, ""), message)
+            }
         };
-        let Finding { file, place, .. } = config.at_pointer(&violation.rule, "");
-        let place = place.map(|place| format!(":{place}")).unwrap_or_default();
-        Some(finding.help(format!("the rule is at {file}{place}")))
+        Some(match json::locate(&config.text, &violation.rule) {
+            Some(rule) => finding.related(config, &rule, "the rule"),
+            None => finding,
+        })
     }
 }
 
@@ -370,10 +376,9 @@ mod tests {
 
     #[test]
     fn a_violation_is_placed_where_the_value_was_said_last() {
-        let config = Source { file: "config.json".into(), text: config().to_string() };
+        let config = Source::new("config.json", config().to_string());
         let mut user = UserOptions::default();
-        user.add_file(Source { file: "a.json".into(), text: "{\"service\":\n {\"count\": 0}}".into() })
-            .unwrap();
+        user.add_file(Source::new("a.json", "{\"service\":\n {\"count\": 0}}")).unwrap();
         let place = |user: &UserOptions| {
             let Err(OptionsError::Invalid(found)) = resolve(Some(&config.json().unwrap()), &user.merged())
             else {
@@ -384,8 +389,11 @@ mod tests {
             (texts(wrong), texts(unset))
         };
         let (wrong, unset) = place(&user);
-        assert!(wrong[0].starts_with("a.json:2:3: option `service.count`: 0 is less than"), "{wrong:?}");
-        assert!(wrong[0].contains("the rule is at config.json:1:"), "{wrong:?}");
+        assert!(
+            wrong[0].starts_with("a.json:2:3: error[P024]: option `service.count`: 0 is less than"),
+            "{wrong:?}"
+        );
+        assert!(wrong[0].contains("\n  config.json:1:130: the rule"), "{wrong:?}");
         assert_eq!((wrong.len(), unset.len()), (1, 1));
         assert!(unset[0].starts_with("config.json:1:"), "{unset:?}");
         assert!(unset[0].contains("option `needed` is required"), "{unset:?}");
@@ -393,8 +401,11 @@ mod tests {
         user.add_setting("service.count=-1").unwrap();
         user.add_setting("service.typo=x").unwrap();
         let (wrong, _) = place(&user);
-        assert!(wrong[0].starts_with("--set service.count=-1: option `service.count`: -1"), "{wrong:?}");
-        assert!(wrong[1].starts_with("--set service.typo=x: "), "{wrong:?}");
+        assert!(
+            wrong[0].starts_with("--set service.count=-1: error[P024]: option `service.count`: -1"),
+            "{wrong:?}"
+        );
+        assert!(wrong[1].starts_with("--set service.typo=x: error[P024]: "), "{wrong:?}");
     }
 
     #[test]
@@ -412,9 +423,18 @@ mod tests {
 
     #[test]
     fn files_of_options_must_be_objects() {
-        let add =
-            |text: &str| UserOptions::default().add_file(Source { file: "o.json".into(), text: text.into() });
-        assert!(add("[1]").unwrap_err().to_string().starts_with("o.json:1:1: options must be a JSON object"));
-        assert!(add("{\n\"a\" 1}").unwrap_err().to_string().starts_with("o.json:2:5: this is not JSON"));
+        let add = |text: &str| UserOptions::default().add_file(Source::new("o.json", text));
+        assert!(
+            add("[1]")
+                .unwrap_err()
+                .to_string()
+                .starts_with("o.json:1:1: error[P004]: options must be a JSON object")
+        );
+        assert!(
+            add("{\n\"a\" 1}")
+                .unwrap_err()
+                .to_string()
+                .starts_with("o.json:2:5: error[P003]: this is not JSON")
+        );
     }
 }

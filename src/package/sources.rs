@@ -2,13 +2,10 @@
 
 use super::options::Object;
 use super::parameters::Parameters;
-use super::{Finding, Source};
+use crate::finding::{Code, Report, Source};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
-
-/// Where in a stub universe the template is.
-const TEMPLATE: &str = "/packages/0/marathon/v2AppMustacheTemplate";
 
 /// The files of a package as its author keeps them, in a folder that is usually called `universe`.
 #[derive(Clone, Debug)]
@@ -32,14 +29,13 @@ impl Sources {
     }
 
     /// The files with the parameters of this build in place of their names.
-    pub fn substitute(&self, parameters: &Parameters) -> Result<Self, Vec<Finding>> {
+    pub fn substitute(&self, parameters: &Parameters) -> Result<Self, Report> {
         let mut findings = Vec::new();
         let mut substitute = |source: &Source| {
-            let text = parameters.substitute(source).unwrap_or_else(|finding| {
-                findings.push(finding);
-                String::new()
-            });
-            Source { file: source.file.clone(), text }
+            parameters.substitute(source).unwrap_or_else(|Report(found)| {
+                findings.extend(found);
+                source.clone()
+            })
         };
         let built = Self {
             package: substitute(&self.package),
@@ -47,45 +43,59 @@ impl Sources {
             marathon: self.marathon.as_ref().map(&mut substitute),
             resource: self.resource.as_ref().map(&mut substitute),
         };
-        if findings.is_empty() { Ok(built) } else { Err(findings) }
+        if findings.is_empty() { Ok(built) } else { Err(Report(findings)) }
     }
 
     /// The files that a stub universe was built from, with parameters replaced. Their names begin with its name.
-    pub fn from_stub_universe(stub: &Source) -> Result<Self, Finding> {
+    pub fn from_stub_universe(stub: &Source) -> Result<Self, Report> {
         let repository = stub.json()?;
-        let wrong = |pointer: &str, message: &str| stub.at_pointer(pointer, message);
-        let packages = repository["packages"].as_array();
-        let [Value::Object(package)] = packages.map(Vec::as_slice).unwrap_or_default() else {
-            return Err(wrong("/packages", "a stub universe has one package: {\"packages\": [{…}]}"));
+        if repository["packages"].as_array().is_none_or(|packages| packages.len() != 1) {
+            let message = "a stub universe has one package: {\"packages\": [{…}]}";
+            return Err(stub.at_pointer(Code::StubShape, "/packages", message).into());
+        }
+        Self::from_repository(stub, &repository, 0)
+    }
+
+    /// The files that a package of a repository was built from. `repository` is what is in `source`.
+    pub fn from_repository(source: &Source, repository: &Value, index: usize) -> Result<Self, Report> {
+        let pointer = format!("/packages/{index}");
+        let wrong =
+            |pointer: &str, message: &str| Report::from(source.at_pointer(Code::StubShape, pointer, message));
+        let Some(Value::Object(package)) = repository.pointer(&pointer) else {
+            return Err(wrong(&pointer, "a package must be a JSON object"));
         };
         let mut package = package.clone();
         let mut part = |key: &str, name: &str| {
             let value = package.shift_remove(key)?;
-            Some(Source { file: format!("{}!{name}", stub.file), text: format!("{value:#}") })
+            Some(Source::new(format!("{}!{name}", source.file), format!("{value:#}")))
         };
         let config = part("config", "config.json");
         let resource = part("resource", "resource.json");
-        package.shift_remove("marathon");
-        let marathon = match repository.pointer(TEMPLATE) {
+        let marathon = match package.shift_remove("marathon") {
             None => None,
-            Some(encoded) => {
-                let bytes = BASE64.decode(encoded.as_str().unwrap_or_default()).unwrap_or_default();
-                let text = String::from_utf8(bytes).unwrap_or_default();
+            Some(marathon) => {
+                let encoded = marathon["v2AppMustacheTemplate"].as_str().unwrap_or_default();
+                let text = String::from_utf8(BASE64.decode(encoded).unwrap_or_default()).unwrap_or_default();
                 if text.is_empty() {
-                    return Err(wrong(TEMPLATE, "the template must be base64 of UTF-8"));
+                    let pointer = format!("{pointer}/marathon/v2AppMustacheTemplate");
+                    return Err(wrong(&pointer, "the template must be base64 of UTF-8"));
                 }
-                Some(Source { file: format!("{}!marathon.json.mustache", stub.file), text })
+                Some(Source::new(format!("{}!marathon.json.mustache", source.file), text))
             }
         };
-        let text = format!("{:#}", Value::Object(package));
-        let package = Source { file: format!("{}!package.json", stub.file), text };
+        // these are of the repository, not of package.json
+        for key in ["releaseVersion", "command"] {
+            package.shift_remove(key);
+        }
+        let package =
+            Source::new(format!("{}!package.json", source.file), format!("{:#}", Value::Object(package)));
         Ok(Self { package, config, marathon, resource })
     }
 
     /// The package as it stands in a repository. `last_updated` is in seconds since 1970.
-    pub fn repository_entry(&self, last_updated: i64) -> Result<Object, Finding> {
+    pub fn repository_entry(&self, last_updated: i64) -> Result<Object, Report> {
         let Value::Object(mut entry) = self.package.json()? else {
-            return Err(self.package.at(0, "package.json must be a JSON object"));
+            return Err(self.package.at_pointer(Code::NotObject, "", "this must be a JSON object").into());
         };
         entry.insert("releaseVersion".to_owned(), json!(0));
         // repositories of version 2.0 packages know no such field
@@ -96,7 +106,7 @@ impl Sources {
             entry.insert("config".to_owned(), config.json()?);
         }
         if let Some(marathon) = &self.marathon {
-            let template = BASE64.encode(&marathon.text);
+            let template = BASE64.encode(&*marathon.text);
             entry.insert("marathon".to_owned(), json!({ "v2AppMustacheTemplate": template }));
         }
         if let Some(resource) = &self.resource {

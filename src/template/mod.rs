@@ -14,6 +14,7 @@
 //! ```
 
 mod context;
+mod origins;
 mod parse;
 mod place;
 mod render;
@@ -21,6 +22,7 @@ mod render;
 mod tests;
 
 pub use context::{config_context, service_context};
+pub use origins::{Origins, tag_length};
 pub use parse::Template;
 pub use place::Place;
 
@@ -61,8 +63,8 @@ pub struct Rendered {
     /// `{{names}}` that were printed but have no value, in order of appearance. Names inside sections that were not
     /// rendered and names of sections are not among them.
     pub missing: Vec<Missing>,
-    /// Where the text comes from, in order: offset in it, offset in the template, and whether it was copied from there.
-    pieces: Vec<(usize, usize, bool)>,
+    /// Where in the template the text comes from.
+    pub origins: Origins,
 }
 
 /// A name without a value.

@@ -17,6 +17,13 @@ impl Place {
         place
     }
 
+    /// The byte at this place of a text, on a boundary of characters; the end of the text if it is shorter.
+    pub fn offset(self, text: &str) -> usize {
+        let before = self.line.saturating_sub(1);
+        let line = text.split_inclusive('\n').take(before).map(str::len).sum::<usize>();
+        line + text[line..].chars().take(self.column.saturating_sub(1)).map(char::len_utf8).sum::<usize>()
+    }
+
     /// Goes on to the place after `text`, which begins at this place.
     pub(super) fn advance(&mut self, text: &str) {
         for c in text.chars() {

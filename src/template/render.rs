@@ -2,7 +2,7 @@
 
 use super::context::{is_true, prepare, text_of};
 use super::parse::{Node, Template};
-use super::{MAX_NESTING, MAX_OUTPUT, MAX_STEPS, Missing, Place, Profile, Rendered, TemplateError};
+use super::{MAX_NESTING, MAX_OUTPUT, MAX_STEPS, Missing, Origins, Place, Profile, Rendered, TemplateError};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ impl Template {
             values,
             scopes: vec![Cow::Borrowed(prepared.as_ref())],
             text: String::new(),
-            pieces: Vec::new(),
+            origins: Origins::default(),
             missing: BTreeSet::new(),
             steps: 0,
             depth: 0,
@@ -38,19 +38,13 @@ impl Template {
             Missing { name, line: place.line, column: place.column }
         };
         let missing = renderer.missing.into_iter().map(place_missing).collect();
-        Ok(Rendered { text: renderer.text, missing, pieces: renderer.pieces })
+        Ok(Rendered { text: renderer.text, missing, origins: renderer.origins })
     }
 
     /// The place in this template that the byte at `offset` of a rendered text comes from: the character itself, or
     /// the tag that printed it.
     pub fn origin(&self, rendered: &Rendered, offset: usize) -> Place {
-        let next = rendered.pieces.partition_point(|&(start, _, _)| start <= offset);
-        let origin = match next.checked_sub(1).map(|index| rendered.pieces[index]) {
-            Some((start, origin, true)) => origin.saturating_add(offset - start),
-            Some((_, origin, false)) => origin,
-            None => 0,
-        };
-        Place::of(&self.source, origin)
+        Place::of(&self.source, rendered.origins.offset(offset))
     }
 }
 
@@ -61,7 +55,7 @@ struct Renderer<'v> {
     /// What names are looked up in, the innermost last. Owned are only values that have no members.
     scopes: Vec<Cow<'v, Value>>,
     text: String,
-    pieces: Vec<(usize, usize, bool)>,
+    origins: Origins,
     /// Offset of the tag, and its name.
     missing: BTreeSet<(usize, String)>,
     steps: usize,
@@ -85,8 +79,10 @@ impl<'v> Renderer<'v> {
         self.steps += 1;
         match node {
             Node::Text(range) => {
-                let origin = self.lambda.unwrap_or(range.start);
-                self.pieces.push((self.text.len(), origin, self.lambda.is_none()));
+                match self.lambda {
+                    None => self.origins.copied(self.text.len(), range.start),
+                    Some(tag) => self.origins.replaced(self.text.len(), tag),
+                }
                 self.text.push_str(&template.source[range.clone()]);
             }
             Node::Variable { name, escaped, at } => {
@@ -131,7 +127,7 @@ impl<'v> Renderer<'v> {
             self.missing.insert((self.lambda.unwrap_or(at), name.to_owned()));
             return;
         };
-        self.pieces.push((self.text.len(), self.lambda.unwrap_or(at), false));
+        self.origins.replaced(self.text.len(), self.lambda.unwrap_or(at));
         let text = text_of(&value);
         if escaped {
             escape(self.profile, &text, &mut self.text);
