@@ -1,9 +1,11 @@
-//! HTTP clients that work in a container with nothing in it: the one place that builds them.
+//! HTTP clients that work in a container with nothing in it: the one place that builds them. And [`media`] types.
 //!
 //! A static binary runs where there may be no CA certificates (a client could then not even be built, not for plain
 //! `http://` either) and no C library to resolve names with. So the roots are compiled in, names are resolved by
 //! hickory, and ring is installed as the one TLS provider of the process. Servers are not made here (see `api`).
 //! Used by every room that sends requests.
+
+pub mod media;
 
 use reqwest::{NoProxy, Proxy};
 use std::sync::Once;
@@ -78,7 +80,8 @@ pub fn explain(error: &(dyn std::error::Error + 'static)) -> String {
     causes.join(": ")
 }
 
-fn install_tls_provider() {
+/// Makes ring the TLS provider of the process; clients from here do it themselves, servers must.
+pub fn install_tls_provider() {
     static ONCE: Once = Once::new();
     // Fails only when a provider is installed already, and then there is one, which is all that is needed.
     ONCE.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));

@@ -1,9 +1,12 @@
 //! `dagpkg build`, `serve`, `render` and `lint` as they are run: files in; files, text and exit code out.
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, SystemTime};
 
 fn dagpkg(folder: &Path, arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dagpkg"));
@@ -61,19 +64,105 @@ fn fixture() -> tempfile::TempDir {
     folder
 }
 
-#[test]
-fn a_package_is_built_twice_with_the_same_bytes() {
-    let folder = fixture();
-    let text = success(folder.path(), "build local --out one --package-version 1.0");
-    assert_eq!(text, "weather 1.0\n  one/stub-universe-weather.json\n  one/svc.yml\n");
-    success(folder.path(), "build local --out two --package-version 1.0");
-    for name in ["stub-universe-weather.json", "svc.yml"] {
-        let read = |out: &str| std::fs::read(folder.path().join(out).join(name)).unwrap();
-        assert_eq!(read("one"), read("two"), "{name}");
+/// What a build says about itself as data.
+fn built(folder: &Path, arguments: &str) -> Value {
+    serde_json::from_str(&success(folder, &format!("build {arguments} --output json"))).unwrap()
+}
+
+/// All files below a folder, with their bytes.
+fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).into_iter().flatten().map(Result::unwrap) {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else {
+                let name = entry.path().strip_prefix(folder).unwrap().to_owned();
+                found.insert(name, std::fs::read(entry.path()).unwrap());
+            }
+        }
     }
-    let app = success(folder.path(), "render marathon --universe one/stub-universe-weather.json");
-    let app: Value = serde_json::from_str(&app).unwrap();
+    found
+}
+
+#[test]
+fn a_package_is_built_and_the_commands_to_install_it_are_printed() {
+    let folder = fixture();
+    let arguments =
+        "build web . --root www --url https://h.example/p/ --package-version 1.0 --print-config nginx";
+    let planned = success(folder.path(), &format!("{arguments} --dry-run"));
+    assert!(!folder.path().join("www").exists(), "a dry run writes nothing");
+    let text = success(folder.path(), arguments);
+    let directory = text.lines().next().unwrap().strip_prefix("weather 1.0: published in www/").unwrap();
+    assert_eq!(planned, text.replacen("published", "would be published", 1));
+    let stub = format!("https://h.example/p/{directory}/stub-universe-weather.json");
+    for expected in [
+        format!("stub universe: {stub}"),
+        "dcos package uninstall weather\n  dcos package repo remove weather-web".to_owned(),
+        format!(
+            "  dcos package repo add --index=0 weather-web {stub}\n  dcos package install --yes weather\n"
+        ),
+        "location ~ /stub-universe-".to_owned(),
+    ] {
+        assert!(text.contains(&expected), "{expected} is not in {text}");
+    }
+    let again = success(folder.path(), arguments);
+    assert!(again.starts_with("weather 1.0: is published already in www/"), "{again}");
+
+    let app = format!("render marathon --universe www/{directory}/stub-universe-weather.json");
+    let app: Value = serde_json::from_str(&success(folder.path(), &app)).unwrap();
     assert_eq!(app["env"], json!({"STATIONS": "2", "VERSION": "1.0"}));
+}
+
+#[test]
+fn a_build_tells_programs_what_it_published_with_hashes() {
+    let folder = fixture();
+    let report = built(folder.path(), "local --out dist");
+    let place = report["place"].as_str().unwrap();
+    let files = tree(&folder.path().join(place));
+    assert_eq!(report["outcome"], "published");
+    assert_eq!(report["url"], format!("http://127.0.0.1:8190/{}", place.strip_prefix("dist/").unwrap()));
+    let listed = report["files"].as_array().unwrap();
+    assert_eq!(listed.len(), files.len());
+    for file in listed {
+        let bytes = &files[Path::new(file["name"].as_str().unwrap())];
+        let sha256 = dagpkg::publish::publication::hex(&Sha256::digest(bytes));
+        assert_eq!((&file["size"], &file["sha256"]), (&json!(bytes.len()), &json!(sha256)));
+    }
+    assert_eq!(report["install"][3], "dcos package install --yes weather");
+    std::fs::write(folder.path().join(place).join("svc.yml"), "damaged").unwrap();
+    assert_eq!(built(folder.path(), "local --out dist --dry-run")["outcome"], "repaired");
+    assert_eq!(built(folder.path(), "local --out dist")["outcome"], "repaired");
+    assert_eq!(tree(&folder.path().join(place)), files);
+}
+
+#[test]
+fn the_same_package_has_the_same_bytes_from_another_folder_at_another_time() {
+    let (one, two) = (fixture(), fixture());
+    success(one.path(), "build local --out dist");
+    // the other is built by its path, from a folder that is somewhere else
+    let elsewhere = tempfile::tempdir().unwrap();
+    for file in tree(two.path()).keys() {
+        let past = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        std::fs::File::options().write(true).open(two.path().join(file)).unwrap().set_modified(past).unwrap();
+    }
+    success(elsewhere.path(), &format!("build local {} --out dist", two.path().display()));
+    let published = tree(&one.path().join("dist"));
+    assert!(published.len() > 4);
+    assert_eq!(published, tree(&elsewhere.path().join("dist")));
+}
+
+#[test]
+fn urls_that_cannot_be_those_of_files_are_wrong_usage() {
+    let folder = fixture();
+    for url in
+        ["ftp://h/p", "packages", "https://user:password@h/p", "https://h/p?x=1", "https://h/p#x", "http://"]
+    {
+        let output = run(folder.path(), &format!("build web --root www --url {url}"));
+        assert_eq!(output.status.code(), Some(2), "{url}");
+    }
+    assert!(!folder.path().join("www").exists());
 }
 
 #[test]
@@ -85,12 +174,13 @@ fn options_are_rendered_and_wrong_ones_refused_with_their_place() {
     assert!(app.contains("\"STATIONS\": \"7\""), "{app}");
     let error = failure(folder.path(), "render marathon --options good.json --options bad.json");
     assert!(
-        error.starts_with("error: bad.json:2:3: option `stations`: 0 is less than the minimum of 1"),
+        error.starts_with("bad.json:2:3: error[P024]: option `stations`: 0 is less than the minimum of 1"),
         "{error}"
     );
-    assert!(error.contains("the rule is at universe/config.json:1:"), "{error}");
+    assert!(error.contains("universe/config.json:1:67"), "where the rule is: {error}");
+    assert!(error.ends_with("error: stopped by 1 error\n"), "{error}");
     let error = failure(folder.path(), "render marathon --set stations");
-    assert!(error.starts_with("error: --set stations: there is no `=`"), "{error}");
+    assert!(error.starts_with("--set stations: error[P025]: there is no `=`"), "{error}");
 }
 
 #[test]
@@ -101,7 +191,10 @@ fn options_that_are_still_to_be_set_are_warned_of() {
     let output = run(folder.path(), "render marathon");
     assert!(output.status.success());
     let warning = String::from_utf8(output.stderr).unwrap();
-    assert!(warning.starts_with("warning: universe/config.json:1:46: option `key` is required"), "{warning}");
+    assert!(
+        warning.starts_with("universe/config.json:1:46: warning[P022]: option `key` is required"),
+        "{warning}"
+    );
 }
 
 #[test]
@@ -111,7 +204,7 @@ fn lint_knows_what_the_package_gives_the_service_file() {
     assert_eq!(text, "universe: no findings\nsvc/svc.yml: no findings\n");
     std::fs::write(folder.path().join("universe/marathon.json.mustache"), "{\n  {{#open}}\n}").unwrap();
     let error = failure(folder.path(), "lint --universe universe");
-    let expected = "error: universe/marathon.json.mustache:2:3: section `open` is never closed";
+    let expected = "universe/marathon.json.mustache:2:3: error[P030]: section `open` is never closed";
     assert!(error.starts_with(expected), "{error}");
     assert_eq!(run(folder.path(), "lint").status.code(), Some(2));
 }
@@ -121,7 +214,7 @@ fn a_template_that_cannot_be_rendered_is_refused_with_its_place() {
     let folder = fixture();
     std::fs::write(folder.path().join("t"), "a\n {{name").unwrap();
     let error = failure(folder.path(), "render template t --values good.json");
-    assert!(error.starts_with("error: t:2:2: this tag is not closed"), "{error}");
+    assert!(error.starts_with("t:2:2: error[P030]: this tag is not closed"), "{error}");
     let error = failure(folder.path(), "render template t --values nowhere.json");
     assert!(error.starts_with("error: nowhere.json: there is no such file"), "{error}");
 }
@@ -129,14 +222,14 @@ fn a_template_that_cannot_be_rendered_is_refused_with_its_place() {
 #[test]
 fn a_folder_is_served_until_the_program_is_interrupted() {
     let folder = fixture();
-    success(folder.path(), "build local --out out");
+    let place = built(folder.path(), "local --out out")["place"].as_str().unwrap().to_owned();
     let mut server = dagpkg(folder.path(), "serve out --port 0").stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(server.stdout.take().unwrap()).lines().map(Result::unwrap);
     let url = lines.next().unwrap().strip_prefix("out is served at http://").unwrap().to_owned();
-    assert_eq!(lines.next().unwrap(), format!("  http://{url}/stub-universe-weather.json"));
 
     let mut connection = std::net::TcpStream::connect(&url).unwrap();
-    write!(connection, "GET /svc.yml HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let path = place.strip_prefix("out").unwrap();
+    write!(connection, "GET {path}/svc.yml HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("name: weather"), "{answer}");

@@ -16,8 +16,9 @@ mod http;
 mod ids;
 pub mod marathon;
 mod master;
+pub(crate) mod operations;
 pub mod process;
-mod resources;
+pub(crate) mod resources;
 pub mod stack;
 pub mod vip;
 

@@ -3,8 +3,8 @@
 //! The rules are those of Mesos' `Resources` class: scalars are counted in thousandths; two resources add up when they
 //! differ in nothing but their amount; a persistent volume is indivisible, and how it is mounted (`disk.volume`) does
 //! not belong to its identity. Resources are kept in the refined form (a stack of `reservations`) without
-//! `allocation_info`, which belongs to an offer. Used by the master only; the scheduler's own arithmetic is in `offer`,
-//! so that a mistake there is not hidden by the same mistake here.
+//! `allocation_info`, which belongs to an offer. Used by the embedded and the simulated master; the scheduler's own
+//! arithmetic is in `offer`, so that a mistake there is not hidden by the same mistake here.
 
 use crate::wire::{AllocationInfo, DiskInfo, Range, ReservationInfo, ReservationType, Resource, ValueType};
 use serde::{Deserialize, Serialize};

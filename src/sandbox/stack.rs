@@ -70,7 +70,7 @@ impl Stack {
         let address = listener.local_addr().map_err(listen)?;
         // nobody follows redirects for someone else: services and health checks mean their own answers
         let plain = crate::http::builder()?.redirect(reqwest::redirect::Policy::none()).build()?;
-        let packages = crate::http::client()?;
+        let packages = crate::publish::fetch::client()?;
         let vip_domain = config.mesos.vip_domain.clone();
         let mesos = Cluster::start(config.mesos).await?;
         let environment =

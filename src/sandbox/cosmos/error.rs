@@ -57,6 +57,10 @@ pub enum CosmosError {
     UniverseClientHttpError { method: &'static str, uri: String, status: u16, adding: bool },
     #[error("Unsupported Content-Type: {} supported: {}", .actual.as_deref().unwrap_or("none"), .supported.join(", "))]
     UnsupportedContentType { actual: Option<String>, supported: Vec<String> },
+    #[error("Unsupported Content-Encoding: {0} supported: gzip")]
+    UnsupportedContentEncoding(String),
+    #[error("Unsupported redirect: {0} supported: those to the same scheme")]
+    UnsupportedRedirect(u16),
     #[error("Unable to parse the string as a JSON value: {0}")]
     JsonParsingError(String),
     #[error("Unable to decode the JSON value: {0}")]
@@ -127,6 +131,12 @@ impl CosmosError {
             }
             Self::UnsupportedContentType { actual, supported } => {
                 ("UnsupportedContentType", 400, json!({"supported": supported, "actual": actual}))
+            }
+            Self::UnsupportedContentEncoding(actual) => {
+                ("UnsupportedContentEncoding", 400, json!({"supported": ["gzip"], "actual": actual}))
+            }
+            Self::UnsupportedRedirect(actual) => {
+                ("UnsupportedRedirect", 400, json!({"supported": [], "actual": actual.to_string()}))
             }
             Self::JsonParsingError(_) => ("JsonParsingError", 400, Value::Null),
             Self::JsonDecodingError(_) => ("JsonDecodingError", 400, Value::Null),

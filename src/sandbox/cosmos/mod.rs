@@ -7,7 +7,6 @@
 
 mod error;
 mod installed;
-mod media;
 mod repository;
 pub mod routes;
 #[cfg(test)]
@@ -15,7 +14,7 @@ mod tests;
 mod uninstall;
 
 pub use error::CosmosError;
-pub use repository::{Package, Repository};
+pub use repository::{Package, Repository, fetch};
 
 use crate::package::marathon::{RenderError, app as package_app};
 use crate::package::options::{OptionsError, Violation};

@@ -4,20 +4,10 @@
 //! Called by the rest of Cosmos.
 
 use super::error::CosmosError;
-use super::media::MediaType;
+use crate::package::repository::Format;
+use crate::publish::fetch::{self, FetchError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::io::Read as _;
-
-/// The media types that a repository may have, newest first.
-const REPOSITORY_TYPES: [&str; 3] = [
-    "application/vnd.dcos.universe.repo+json;charset=utf-8;version=v5",
-    "application/vnd.dcos.universe.repo+json;charset=utf-8;version=v4",
-    "application/vnd.dcos.universe.repo+json;charset=utf-8;version=v3",
-];
-
-/// Largest repository that is read; the public one has about 10 MB.
-const SIZE_LIMIT: u64 = 256 << 20;
 
 /// A repository, as the operator added it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,41 +65,25 @@ pub async fn fetch(
     repository: &Repository,
     adding: bool,
 ) -> Result<Vec<Package>, CosmosError> {
-    let uri = &repository.uri;
-    let unreachable = |error: reqwest::Error| CosmosError::RepositoryUriConnection {
-        name: repository.name.clone(),
-        uri: uri.clone(),
-        cause: crate::http::explain(&error),
-    };
-    let request = client
-        .get(uri)
-        .header("Accept", REPOSITORY_TYPES.join(","))
-        .header("Accept-Encoding", "gzip")
-        .header("User-Agent", concat!("cosmos/0.6.3 dcos/2.2 dagpkg/", env!("CARGO_PKG_VERSION")));
-    let response = request.send().await.map_err(unreachable)?;
-    let status = response.status().as_u16();
-    if status != 200 {
-        return Err(CosmosError::UniverseClientHttpError { method: "GET", uri: uri.clone(), status, adding });
-    }
-    let header = |name: &str| response.headers().get(name).and_then(|h| h.to_str().ok()).map(str::to_owned);
-    let (content_type, encoding) = (header("content-type"), header("content-encoding"));
-    let media = MediaType::parse(content_type.as_deref().unwrap_or_default());
-    // a repository without a version in its type is taken, as one that the SDK's tools serve
-    if !REPOSITORY_TYPES.iter().any(|offered| MediaType::parse(offered).includes(&media)) {
-        let supported = REPOSITORY_TYPES.map(str::to_owned).to_vec();
-        return Err(CosmosError::UnsupportedContentType { actual: content_type, supported });
-    }
-    let body = response.bytes().await.map_err(unreachable)?;
-    let body = match encoding.as_deref() {
-        Some("gzip") => {
-            let mut plain = Vec::new();
-            let read = flate2::read::MultiGzDecoder::new(&*body).take(SIZE_LIMIT).read_to_end(&mut plain);
-            read.map_err(|e| CosmosError::JsonParsingError(format!("{uri}: {e}")))?;
-            plain
+    let Repository { name, uri } = repository;
+    let fetched = fetch::repository(client, uri).await.map_err(|error| match error {
+        FetchError::Status(status) => {
+            CosmosError::UniverseClientHttpError { method: "GET", uri: uri.clone(), status, adding }
         }
-        _ => body.to_vec(),
-    };
-    parse(&body, uri)
+        FetchError::Redirect { status, .. } => CosmosError::UnsupportedRedirect(status),
+        FetchError::ContentType(actual) => {
+            let supported = Format::ALL.into_iter().rev().map(|format| format.media_type().to_owned());
+            CosmosError::UnsupportedContentType { actual, supported: supported.collect() }
+        }
+        FetchError::Encoding(actual) => CosmosError::UnsupportedContentEncoding(actual),
+        FetchError::Gzip(_) => CosmosError::JsonParsingError(format!("{uri}: {error}")),
+        FetchError::Connection(_) | FetchError::TooLarge => CosmosError::RepositoryUriConnection {
+            name: name.clone(),
+            uri: uri.clone(),
+            cause: error.to_string(),
+        },
+    })?;
+    parse(&fetched.text, uri)
 }
 
 fn parse(body: &[u8], source: &str) -> Result<Vec<Package>, CosmosError> {

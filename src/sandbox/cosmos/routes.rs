@@ -3,8 +3,8 @@
 //! Everything is a POST with versioned media types in both directions. Paths that are not here answer 404.
 
 use super::installed::Service;
-use super::media::{self, MediaType};
 use super::{Cosmos, CosmosError, Package, Repository, canonical_id};
+use crate::http::media::{self, MediaType};
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;

@@ -5,10 +5,11 @@
 
 use super::state::{Executor, Task};
 use super::{Launch, Master, OpenOffer, Order, Output, Time, master_status};
-use crate::sandbox::resources::{Resources, is_valid, refine, volume_id};
+use crate::sandbox::operations::{Asker, Conversion, check_amount, conversion};
+use crate::sandbox::resources::{Resources, volume_id};
 use crate::wire::{
     Accept, AgentId, CheckType, ContainerInfo, ExecutorId, ExecutorInfo, ExecutorType, FrameworkId,
-    LaunchGroup, Operation, OperationType, ReservationType, Resource, TaskInfo, TaskState, TaskStatus,
+    LaunchGroup, Operation, OperationType, TaskInfo, TaskState, TaskStatus,
 };
 
 /// The resources that the operations of one call work on.
@@ -104,134 +105,33 @@ impl Master {
     }
 
     fn operate(&mut self, pool: &mut Pool<'_>, operation: Operation) {
-        let Operation { r#type, id, .. } = operation;
-        let list = |body: Option<crate::wire::ResourcesBody>| body.unwrap_or_default().resources;
-        let volumes = |body: Option<crate::wire::VolumesBody>| body.unwrap_or_default().volumes;
-        let done = match r#type {
+        match operation.r#type {
             OperationType::Launch => {
                 return self.launch(pool, operation.launch.unwrap_or_default().task_infos);
             }
             OperationType::LaunchGroup => {
                 return self.launch_group(pool, operation.launch_group.unwrap_or_default());
             }
-            OperationType::Reserve => self.reserve(pool, &list(operation.reserve)),
-            OperationType::Unreserve => self.unreserve(pool, &list(operation.unreserve)),
-            OperationType::Create => self.create(pool, &volumes(operation.create)),
-            OperationType::Destroy => self.destroy(pool, &volumes(operation.destroy)),
-            OperationType::Unknown => Err("this master does not know the operation".into()),
-        };
-        match (done, id) {
+            _ => {}
+        }
+        let done = self.convert(pool, &operation);
+        match (done, operation.id) {
             (Ok(()), Some(id)) => self.operation_finished(pool.framework, id, &pool.agent.clone(), pool.now),
             (Ok(()), None) => {}
             (Err(message), id) => self.operation_failed(pool.framework, id, message, pool.now),
         }
     }
 
-    fn reserve(&mut self, pool: &mut Pool<'_>, resources: &[Resource]) -> Result<(), String> {
+    /// Reserves, unreserves, creates or destroys, in the offer and on the agent.
+    fn convert(&mut self, pool: &mut Pool<'_>, operation: &Operation) -> Result<(), String> {
         let principal = self.framework(pool.framework).info.principal.clone();
-        let mut unreserved = Vec::new();
-        for resource in resources {
-            check_amount(resource)?;
-            let mut below = refine(resource.clone());
-            let Some(top) = below.reservations.pop() else {
-                return Err(format!(
-                    "A reserve operation was attempted for the unreserved resource '{}'",
-                    below.name
-                ));
-            };
-            let role = top.role.as_deref().unwrap_or("*");
-            if role != pool.role {
-                return Err(format!(
-                    "A reserve operation was attempted for a resource with role '{role}', but the resource was \
-                     allocated to role '{}'; on agent {} at {}",
-                    pool.role,
-                    pool.agent,
-                    self.agent_address(&pool.agent)
-                ));
-            }
-            if top.r#type == Some(ReservationType::Static) {
-                return Err("Cannot reserve a resource statically".into());
-            }
-            if top.principal != principal {
-                return Err(format!(
-                    "A reserve operation was attempted by principal '{}', but there is a reserved resource in the \
-                     request with principal '{}' set in `ReservationInfo`",
-                    principal.unwrap_or_default(),
-                    top.principal.unwrap_or_default()
-                ));
-            }
-            if volume_id(resource).is_some() {
-                return Err(format!("A persistent volume cannot be reserved: {}", resource.name));
-            }
-            unreserved.push(below);
-        }
-        self.convert(pool, &Resources::new(&unreserved), &Resources::new(resources))
-    }
-
-    fn unreserve(&mut self, pool: &mut Pool<'_>, resources: &[Resource]) -> Result<(), String> {
-        let mut unreserved = Vec::new();
-        for resource in resources {
-            check_amount(resource)?;
-            let mut below = refine(resource.clone());
-            match below.reservations.pop() {
-                Some(top) if top.r#type != Some(ReservationType::Static) => {}
-                _ => return Err(format!("Resource '{}' is not dynamically reserved", below.name)),
-            }
-            if volume_id(resource).is_some() {
-                return Err(format!(
-                    "A dynamically reserved persistent volume {} cannot be unreserved directly. \
-                     Please destroy the persistent volume first then unreserve the resource",
-                    below.name
-                ));
-            }
-            unreserved.push(below);
-        }
-        self.convert(pool, &Resources::new(resources), &Resources::new(&unreserved))
-    }
-
-    fn create(&mut self, pool: &mut Pool<'_>, volumes: &[Resource]) -> Result<(), String> {
-        let existing = self.agents.get(&pool.agent).map(|a| a.total.clone()).unwrap_or_default();
-        let mut disk = Vec::new();
-        for (i, volume) in volumes.iter().enumerate() {
-            check_amount(volume)?;
-            let volume = refine(volume.clone());
-            let Some(id) = volume_id(&volume) else {
-                return Err("Expecting 'persistence' to be set for persistent volume".into());
-            };
-            if id.is_empty() || id == "." || id == ".." || id.contains(['/', '\\', '\0']) {
-                return Err(format!("Invalid persistence ID: '{id}' contains invalid characters"));
-            }
-            if volume.reservations.is_empty() {
-                return Err("Persistent volumes cannot be created from unreserved resources".into());
-            }
-            let role = |r: &Resource| r.reservations.last().and_then(|r| r.role.clone());
-            let same = |other: &Resource| volume_id(other) == Some(id) && role(other) == role(&volume);
-            if existing.iter().any(same) || volumes[..i].iter().map(|v| refine(v.clone())).any(|v| same(&v)) {
-                return Err(format!("Persistence ID '{id}' already exists"));
-            }
-            disk.push(without_volume(&volume));
-        }
-        self.convert(pool, &Resources::new(&disk), &Resources::new(volumes))
-    }
-
-    fn destroy(&mut self, pool: &mut Pool<'_>, volumes: &[Resource]) -> Result<(), String> {
-        let disk: Vec<Resource> = volumes.iter().map(|v| without_volume(&refine(v.clone()))).collect();
-        if volumes.iter().any(|v| volume_id(v).is_none()) {
-            return Err("Expecting 'persistence' to be set for persistent volume".into());
-        }
-        self.convert(pool, &Resources::new(volumes), &Resources::new(&disk))?;
-        for volume in volumes.iter().map(|v| refine(v.clone())) {
-            let role = volume.reservations.last().and_then(|r| r.role.clone()).unwrap_or_default();
-            let id = volume_id(&volume).unwrap_or_default().to_owned();
-            self.outputs.push(Output::Agent(pool.agent.clone(), Order::DestroyVolume(role, id)));
-        }
-        Ok(())
-    }
-
-    /// Makes `to` out of `from`, in the offer and on the agent.
-    fn convert(&mut self, pool: &mut Pool<'_>, from: &Resources, to: &Resources) -> Result<(), String> {
+        let address = format!("{} at {}", pool.agent, self.agent_address(&pool.agent));
         let Some(agent) = self.agents.get_mut(&pool.agent) else { return Err("the agent is gone".into()) };
-        if !pool.rest.contains(from) || !agent.total.contains(from) {
+        let asker =
+            Asker { role: &pool.role, principal: principal.as_deref(), agent: &address, total: &agent.total };
+        let unknown = || Err("this master does not know the operation".into());
+        let Conversion { from, to } = conversion(operation, &asker).unwrap_or_else(unknown)?;
+        if !pool.rest.contains(&from) || !agent.total.contains(&from) {
             return Err(format!(
                 "{} does not contain {}",
                 pool.rest.describe(&pool.role),
@@ -239,8 +139,15 @@ impl Master {
             ));
         }
         for all in [&mut pool.rest, &mut agent.total] {
-            if all.subtract(from) {
-                all.add(to);
+            if all.subtract(&from) {
+                all.add(&to);
+            }
+        }
+        if operation.r#type == OperationType::Destroy {
+            for volume in from.iter() {
+                let role = volume.reservations.last().and_then(|r| r.role.clone()).unwrap_or_default();
+                let id = volume_id(volume).unwrap_or_default().to_owned();
+                self.outputs.push(Output::Agent(pool.agent.clone(), Order::DestroyVolume(role, id)));
             }
         }
         self.dirty = true;
@@ -432,21 +339,4 @@ fn check_container(container: Option<&ContainerInfo>) -> Option<String> {
     let image = container?.mesos.as_ref().is_some_and(|m| m.image.is_some());
     (image || container?.docker.is_some())
         .then(|| "This cluster runs tasks as plain processes; it has no container images".into())
-}
-
-fn check_amount(resource: &Resource) -> Result<(), String> {
-    if is_valid(resource) { Ok(()) } else { Err(format!("Invalid resource '{}'", resource.name)) }
-}
-
-/// The disk that a volume lies on.
-fn without_volume(volume: &Resource) -> Resource {
-    let mut disk = volume.clone();
-    if let Some(info) = &mut disk.disk {
-        info.persistence = None;
-        info.volume = None;
-        if info.source.is_none() {
-            disk.disk = None;
-        }
-    }
-    disk
 }

@@ -1,7 +1,7 @@
-//! Media types: which request and response versions a client of Cosmos wants.
+//! Media types and what clients say about them in `Accept`; by the same grammar, encodings and `Accept-Encoding`.
 //!
-//! All of Cosmos' types are `application/vnd.dcos.<area>.<name>+json;charset=utf-8;version=v<N>`. Rules of negotiation
-//! only; called by the routes and by the client of repositories.
+//! All types of DC/OS' package service are `application/vnd.dcos.<area>.<name>+json;charset=utf-8;version=v<N>`. Rules of
+//! negotiation only. Called by the embedded package service and by what serves and checks repositories.
 
 use std::collections::BTreeMap;
 
@@ -33,21 +33,29 @@ impl MediaType {
     }
 }
 
-/// The one of `offered` that an `Accept` header wants most: higher `q` first, then more parameters; entries must
-/// equal an offered type, and `q=0` excludes.
-pub fn choose<'a>(accept: &str, offered: &[&'a str]) -> Option<&'a str> {
+/// The entries of an `Accept` header (or of several, joined by commas) with their weights, most wanted first: higher
+/// `q`, then more parameters, then what is listed first. A weight that is no number from 0 to 1 counts as 1.
+pub fn wanted(accept: &str) -> Vec<(f64, MediaType)> {
     let mut wanted: Vec<(f64, MediaType)> = accept
         .split(',')
         .map(|entry| {
             let mut media = MediaType::parse(entry);
-            let q = media.parameters.remove("q").and_then(|q| q.parse().ok()).unwrap_or(1.0);
-            (q, media)
+            let q = media.parameters.remove("q").and_then(|q| q.parse().ok());
+            (q.filter(|q| (0.0..=1.0).contains(q)).unwrap_or(1.0), media)
         })
-        .filter(|(q, _)| *q > 0.0)
+        .filter(|(_, media)| !media.essence.is_empty())
         .collect();
-    // stable: what is listed first wins among equals
+    // stable
     wanted.sort_by(|(q1, m1), (q2, m2)| q2.total_cmp(q1).then(m2.parameters.len().cmp(&m1.parameters.len())));
-    wanted.iter().find_map(|(_, media)| offered.iter().find(|o| MediaType::parse(o) == *media).copied())
+    wanted
+}
+
+/// The one of `offered` that an `Accept` header wants most; entries must equal an offered type, and `q=0` excludes.
+pub fn choose<'a>(accept: &str, offered: &[&'a str]) -> Option<&'a str> {
+    let is_wanted = |(q, media): &(f64, MediaType)| {
+        offered.iter().find(|o| *q > 0.0 && MediaType::parse(o) == *media).copied()
+    };
+    wanted(accept).iter().find_map(is_wanted)
 }
 
 #[cfg(test)]
