@@ -13,6 +13,8 @@ usage: ./build.sh COMMAND [ARGUMENT...]
   setup    only prepare Airflow and Postgres in run/airflow
   build    only build the programs (release), linked from target/release/
   local    build the programs, then the package into a folder (dagpkg build local; --out DIR)
+  web      the same into the root of a web server (dagpkg build web; --root DIR --url URL)
+  aws      the same into an S3 bucket (dagpkg build aws; S3_BUCKET and so on)
 USAGE
 }
 
@@ -41,32 +43,43 @@ find_python() {
         "or set PYTHON to the path of one"
 }
 
-# Airflow and Postgres, in run/airflow. The file `complete` is written last and names what is in there: anything else
-# is an older or half-made environment and is made anew.
+# Airflow and Postgres, for `up` and for the tests.
 setup_airflow() {
-    local python want total
+    python_environment run/airflow airflow/requirements.lock airflow "Airflow and Postgres, about 400 MB, a minute or two"
+}
+
+# A server for S3 and an independent client, for the tests only.
+setup_s3() {
+    python_environment run/s3 tests/s3/requirements.lock moto "a server for S3, about 140 MB"
+}
+
+# Makes a Python environment in FOLDER of exactly what LOCK holds, in which MODULE can be imported; SAID is what a person
+# who waits is told. The file `complete` is written last and names what is in there: anything else is an older or
+# half-made environment and is made anew.
+python_environment() {
+    local folder=$1 lock=$2 module=$3 said=$4 python want total
     python=$(find_python)
-    want="$("$python" -VV | tr '\n' ' ') $(sha256sum airflow/requirements.lock | cut -d' ' -f1) $PWD"
-    [ "$(cat run/airflow/complete 2>/dev/null)" = "$want" ] && return
-    total=$(grep -c '==' airflow/requirements.lock)
-    say "Airflow and Postgres: $total packages into run/airflow, about 400 MB, a minute or two ($python)"
-    rm -rf run/airflow
+    want="$("$python" -VV | tr '\n' ' ') $(sha256sum "$lock" | cut -d' ' -f1) $PWD"
+    [ "$(cat "$folder/complete" 2>/dev/null)" = "$want" ] && return
+    total=$(grep -c '==' "$lock")
+    say "$said: $total packages into $folder ($python)"
+    rm -rf "$folder"
     mkdir -p run
     local pip
     if "$python" -c 'import ensurepip' 2>/dev/null; then
-        "$python" -m venv run/airflow
-        pip=(run/airflow/bin/python -m pip)
+        "$python" -m venv "$folder"
+        pip=("$folder/bin/python" -m pip)
     else
-        "$python" -m venv --without-pip run/airflow
-        pip=(run/airflow/bin/python "$("$python" airflow/fetch_pip.py run/airflow)/pip")
+        "$python" -m venv --without-pip "$folder"
+        pip=("$folder/bin/python" "$("$python" airflow/fetch_pip.py "$folder")/pip")
     fi
-    local install=("${pip[@]}" install --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r airflow/requirements.lock)
-    if ! "${install[@]}" 2>run/airflow/pip.errors | show_progress "$total"; then
-        cat run/airflow/pip.errors >&2
-        fail "the packages of airflow/requirements.lock could not be installed; the errors are above"
+    local install=("${pip[@]}" install --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r "$lock")
+    if ! "${install[@]}" 2>"$folder/pip.errors" | show_progress "$total"; then
+        cat "$folder/pip.errors" >&2
+        fail "the packages of $lock could not be installed; the errors are above"
     fi
-    run/airflow/bin/python -c 'import airflow' >/dev/null || fail "Airflow is installed in run/airflow, but cannot be imported"
-    printf '%s\n' "$want" > run/airflow/complete
+    "$folder/bin/python" -c "import $module" >/dev/null || fail "$module is installed in $folder, but cannot be imported"
+    printf '%s\n' "$want" > "$folder/complete"
 }
 
 # Reads what pip says; shows one line that changes on a terminal, a line now and then elsewhere.
@@ -101,6 +114,7 @@ build_programs() {
 run_tests() {
     check_rust
     setup_airflow
+    setup_s3
     say "format"
     cargo fmt --check
     say "lints"
@@ -111,12 +125,24 @@ run_tests() {
     else
         say "dependencies: not checked, cargo-deny is not installed (cargo install --locked cargo-deny)"
     fi
-    # those that need run/airflow are marked `ignore`, so that plain `cargo test` works without it
+    # those that need run/airflow or run/s3 are marked `ignore`, so that plain `cargo test` works without it
+    # those that need programs of others are marked so too, and have the program in their names
+    PATH=$PATH:/usr/sbin
+    local program skipped=()
+    for program in nginx apache2 caddy; do
+        command -v $program >/dev/null && continue
+        say "tests with $program: left out, it is not installed (.ci/run says which Debian packages have all of them)"
+        skipped+=(--skip $program)
+    done
+    if ! unshare -rm true 2>/dev/null; then
+        say "tests with a mount namespace: left out, this user may not make one (unshare -rm)"
+        skipped+=(--skip mount_namespace)
+    fi
     say "tests"
     if command -v cargo-nextest >/dev/null; then
-        exec cargo nextest run --locked --run-ignored all
+        exec cargo nextest run --locked --run-ignored all -- "${skipped[@]}"
     else
-        exec cargo test --locked -- --include-ignored
+        exec cargo test --locked -- --include-ignored "${skipped[@]}"
     fi
 }
 
@@ -131,7 +157,7 @@ case $command in
     test) run_tests ;;
     setup) setup_airflow ;;
     build) build_programs ;;
-    local) build_programs; exec target/release/dagpkg build local "$@" ;;
+    local | web | aws) build_programs; exec target/release/dagpkg build "$command" "$@" ;;
     -h | --help | help) usage ;;
     *) usage >&2; exit 2 ;;
 esac

@@ -7,6 +7,7 @@
 pub mod api;
 pub mod bootstrap;
 pub mod cli;
+pub mod finding;
 pub mod http;
 pub mod mesos;
 pub mod offer;
@@ -15,6 +16,7 @@ pub mod plan;
 pub mod publish;
 pub mod runtime;
 pub mod sandbox;
+pub mod scaffold;
 pub mod scheduler;
 pub mod spec;
 pub mod store;

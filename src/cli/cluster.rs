@@ -6,10 +6,16 @@ use crate::sandbox::{Cluster, ClusterConfig, vip};
 use anyhow::Context as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Prints the master's URL when the cluster is ready; Ctrl-C ends all tasks and the cluster.
+
+Examples:
+  dagpkg cluster
+  dagpkg cluster --dir /tmp/mesos --agents 3 --cpus 4 --mem 8192 --attribute rack:r1
+  dagpkg-scheduler --master http://127.0.0.1:5050 --state state --svc svc.yml --api-port 8080")]
 pub struct Args {
     /// Where state, sandboxes and persistent volumes are kept
     #[arg(long, value_name = "DIR", default_value = "run")]
@@ -56,14 +62,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(async {
         // before the start, so that a signal during the start is not the end without a stop
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+        let mut signals = super::StopSignals::new()?;
         let cluster = Cluster::start(config).await?;
         super::print(&format!("{}\n", cluster.master_url()))?;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        signals.next().await;
         cluster.stop().await;
         Ok(ExitCode::SUCCESS)
     })

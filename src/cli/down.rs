@@ -14,6 +14,7 @@ use std::time::Duration;
 ///
 /// It is no error when nothing runs. State and data are kept for the next `dagpkg up`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  dagpkg down\n  dagpkg down weather --run /tmp/weather")]
 pub struct Args {
     /// The folder of the package, as given to `up`.
     #[arg(default_value = ".")]

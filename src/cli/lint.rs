@@ -1,10 +1,10 @@
 //! `dagpkg lint`: says what is wrong with the files that a package author writes, before a cluster does.
 
+use crate::finding::{Finding, Report, Severity, Source};
 use crate::package::parameters::Parameters;
-use crate::package::{Finding, Source, Sources, lint, marathon, options};
-use crate::publish::{files, local};
-use crate::runtime::load::{self, Findings, LoadError};
-use crate::spec::Severity;
+use crate::package::{Sources, lint, marathon, options};
+use crate::publish::files;
+use crate::runtime::load::{self, LoadError};
 use crate::template::Template;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 /// Check the files of a package and of its service: every mistake with its place, and how to mend it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Each finding names FILE:LINE:COLUMN; those of service files have a code that stays the same over releases.
+Each finding names FILE:LINE:COLUMN and has a code that stays the same over releases.
 Exit codes: 0 no errors (there may be warnings), 1 errors.
 
 Examples:
@@ -46,66 +46,42 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut good = true;
     let mut env = BTreeMap::new();
     if let Some(folder) = &args.universe {
-        match universe(folder)? {
-            Some(sources) => env = environment(&sources),
-            None => good = false,
-        }
+        let checked = checked(folder);
+        env = checked.as_ref().map(environment).unwrap_or_default();
+        good &= told(folder, &checked.map_or_else(|Report(findings)| findings, |_| Vec::new()))?;
     }
     if let Some(file) = &args.svc {
         env.extend(args.env);
-        good &= service(file, &env)?;
+        let findings = match load::service(file, &env) {
+            Ok(loaded) => loaded.findings,
+            Err(LoadError::Invalid(Report(findings))) => findings,
+            Err(error) => return Err(error.into()),
+        };
+        good &= told(file, &findings)?;
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Says what is wrong with a service file; true when nothing is that would keep it from running.
-fn service(path: &Path, env: &BTreeMap<String, String>) -> anyhow::Result<bool> {
-    let (findings, good) = match load::service(path, env) {
-        Ok(loaded) => (loaded.warnings, true),
-        Err(LoadError::Invalid(findings)) => (findings, false),
-        Err(error) => return Err(error.into()),
-    };
-    if !findings.diagnostics.is_empty() {
-        anstream::eprintln!("{}\n", findings.render(true));
-    }
-    super::print(&format!("{}: {}\n", path.display(), summary(&findings)))?;
-    Ok(good)
-}
-
-fn summary(findings: &Findings) -> String {
+/// Prints what is wrong with a file or folder; true when no error is among it.
+fn told(path: &Path, findings: &[Finding]) -> anyhow::Result<bool> {
+    super::show(findings);
     let count = |severity: Severity| {
-        let n = findings.count(severity);
+        let n = findings.iter().filter(|finding| finding.severity == severity).count();
         (n > 0).then(|| format!("{n} {severity}{}", if n == 1 { "" } else { "s" }))
     };
     let counts: Vec<_> = [Severity::Error, Severity::Warning].into_iter().filter_map(count).collect();
-    if counts.is_empty() { "no findings".to_owned() } else { counts.join(", ") }
+    let counts = if counts.is_empty() { "no findings".to_owned() } else { counts.join(", ") };
+    super::print(&format!("{}: {counts}\n", path.display()))?;
+    Ok(findings.iter().all(|finding| finding.severity != Severity::Error))
 }
 
-/// Says what is wrong with a package's files; the files when nothing is.
-fn universe(folder: &Path) -> anyhow::Result<Option<Sources>> {
-    let (sources, findings) = match checked(folder) {
-        Ok(sources) => (Some(sources), Vec::new()),
-        Err(findings) => (None, findings),
-    };
-    for finding in &findings {
-        super::complain(finding);
-    }
-    let count = match findings.len() {
-        0 => "no findings".to_owned(),
-        1 => "1 error".to_owned(),
-        count => format!("{count} errors"),
-    };
-    super::print(&format!("{}: {count}\n", folder.display()))?;
-    Ok(sources)
-}
-
-fn checked(folder: &Path) -> Result<Sources, Vec<Finding>> {
-    let sources = files::read(folder).map_err(|finding| vec![finding])?;
-    let parameters =
-        Parameters::for_checks(&local::package_name(&sources)).with_environment(super::text_environment());
+/// The package's files, if nothing is wrong with them.
+fn checked(folder: &Path) -> Result<Sources, Report> {
+    let sources = files::read(folder)?;
+    let parameters = Parameters::for_checks(&sources.package).with_environment(super::text_environment());
     let sources = sources.substitute(&parameters)?;
     let findings = lint::universe(&sources);
-    if findings.is_empty() { Ok(sources) } else { Err(findings) }
+    if findings.is_empty() { Ok(sources) } else { Err(Report(findings)) }
 }
 
 /// The environment that the package's app gives the scheduler with default options; none if there is no such app.

@@ -4,31 +4,48 @@
 //! or clusters: that is the business of the rooms that the commands call. Called by `src/bin/dagpkg.rs` only.
 //!
 //! Results go to stdout, messages and errors to stderr; colour only on terminals.
-//! Exit codes: 0 done, 1 refused or failed (one `error: …` line on stderr says why), 2 wrong usage.
+//! Exit codes: 0 done, 1 refused or failed (an `error: …` line on stderr says why), 2 wrong usage.
 
 pub mod build;
 pub mod cluster;
 mod dcos_config;
 pub mod down;
+pub mod generate;
 pub mod lint;
+pub mod new;
 pub mod plan;
 mod progress;
 pub mod render;
+pub mod scheduler;
+pub mod schema;
 pub mod serve;
 pub mod service_cli;
 pub mod service_client;
 pub mod tree;
 pub mod up;
+pub mod verify;
 
+use crate::finding::{Finding, Report, Severity};
+use crate::publish::build::BuildError;
+use crate::runtime::load::LoadError;
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use std::io::Write as _;
 use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
 
 /// Package, run and operate a stateful service on DC/OS and Apache Mesos.
 #[derive(Debug, Parser)]
 #[command(name = "dagpkg", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage.")]
+#[command(after_help = "\
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+
+Examples:
+  dagpkg new weather && dagpkg up weather
+  dagpkg lint --universe universe --svc svc/svc.yml
+  dagpkg build local --out dist && dagpkg serve dist
+  dagpkg plan show deploy")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -39,13 +56,18 @@ enum Command {
     Build(build::Args),
     /// Run a one-machine Mesos cluster in the foreground
     Cluster(cluster::Args),
+    Completions(generate::CompletionsArgs),
     Down(down::Args),
     Lint(lint::Args),
+    Man(generate::ManArgs),
+    New(new::Args),
     /// Look at the plans of a running service and steer them
     Plan(plan::Args),
     Render(render::Args),
+    Schema(schema::Args),
     Serve(serve::Args),
     Up(up::Args),
+    Verify(verify::Args),
 }
 
 /// Runs the program with this process's arguments.
@@ -56,30 +78,58 @@ pub fn main() -> ExitCode {
         start_log(LevelFilter::WARN);
     }
     let outcome = match cli.command {
-        Command::Build(args) => build::run(args),
+        Command::Build(args) => build::run(&args),
         Command::Cluster(args) => cluster::run(args),
+        Command::Completions(args) => generate::completions(&args),
         Command::Down(args) => down::run(args),
         Command::Lint(args) => lint::run(args),
+        Command::Man(args) => generate::man(&args),
+        Command::New(args) => new::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Render(args) => render::run(args),
+        Command::Schema(args) => schema::run(&args),
         Command::Serve(args) => serve::run(args),
         Command::Up(args) => up::run(&args),
+        Command::Verify(args) => verify::run(&args),
     };
     outcome.unwrap_or_else(|error| {
-        complain(&error);
+        tell(&error);
         ExitCode::FAILURE
     })
 }
 
-/// Logs to stderr what is at least as grave as `level`, unless `RUST_LOG` asks for something else.
+/// Logs to stderr what is at least as grave as `level`, unless `RUST_LOG` asks for something else. Warnings of the AWS
+/// libraries are left out, which are for programmers: what comes of them is told as an error of ours.
 fn start_log(level: LevelFilter) {
-    let filter =
-        tracing_subscriber::EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
+    let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|asked| !asked.is_empty());
+    // a default directive would count for nothing beside another directive
+    let asked = asked.unwrap_or_else(|| format!("{level},aws=error"));
+    let filter = EnvFilter::builder().with_default_directive(level.into()).parse_lossy(asked);
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never)
         .with_writer(std::io::stderr)
         .init();
+}
+
+/// Says why a command failed: the findings that ended it, with the lines that they are about, or else one message.
+fn tell(error: &anyhow::Error) {
+    let report = error.chain().find_map(|cause| match (cause.downcast_ref(), cause.downcast_ref()) {
+        (Some(BuildError::Package(report)), _) | (_, Some(LoadError::Invalid(report))) => Some(report),
+        _ => cause.downcast_ref::<Report>(),
+    });
+    let Some(report) = report else { return complain(error) };
+    show(&report.0);
+    let errors = report.count(Severity::Error);
+    complain(&format!("stopped by {errors} error{}", if errors == 1 { "" } else { "s" }));
+}
+
+/// Prints findings with the lines that they are about.
+fn show(findings: &[Finding]) {
+    for finding in findings {
+        // nothing can be done about a stderr that is closed
+        let _ = writeln!(anstream::stderr(), "{}\n", finding.render(true));
+    }
 }
 
 /// Prints an error with all its causes as one `error: …` message.
@@ -100,6 +150,28 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+/// The signals that ask a program in the foreground to end. From when this is made they do not kill the process.
+struct StopSignals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    fn new() -> anyhow::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 

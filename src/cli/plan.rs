@@ -15,6 +15,10 @@ use std::process::ExitCode;
 
 /// Arguments of `dagpkg plan`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  dagpkg plan show deploy
+  dagpkg plan --url http://127.0.0.1:8080 pause deploy")]
 pub struct Args {
     #[command(flatten)]
     target: Target,
@@ -40,9 +44,13 @@ struct Target {
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum PlanCommand {
     /// Print the names of the plans, as JSON
+    #[command(after_help = "Examples, after `dagpkg` or `dcos SERVICE`:\n  plan list")]
     List,
     /// Print a plan with its phases and steps and how far they are
-    #[command(visible_alias = "status")]
+    #[command(
+        visible_alias = "status",
+        after_help = "Examples, after `dagpkg` or `dcos SERVICE`:\n  plan show deploy"
+    )]
     Show {
         /// Name of the plan, for instance deploy
         plan: String,
@@ -54,6 +62,9 @@ pub enum PlanCommand {
         json: bool,
     },
     /// Start a plan from its beginning
+    #[command(
+        after_help = "Examples, after `dagpkg` or `dcos SERVICE`:\n  plan start backup -p BUCKET=nightly -p KEEP=7"
+    )]
     Start {
         /// Name of the plan
         plan: String,
@@ -62,12 +73,16 @@ pub enum PlanCommand {
         params: Vec<(String, String)>,
     },
     /// Stop a plan and set it back to its beginning
+    #[command(after_help = "Examples, after `dagpkg` or `dcos SERVICE`:\n  plan stop backup")]
     Stop {
         /// Name of the plan
         plan: String,
     },
     /// Start no further steps of a plan, or of one phase of it
-    #[command(visible_alias = "interrupt")]
+    #[command(
+        visible_alias = "interrupt",
+        after_help = "Examples, after `dagpkg` or `dcos SERVICE`:\n  plan pause deploy\n  plan pause deploy web"
+    )]
     Pause {
         /// Name of the plan
         plan: String,
@@ -75,7 +90,10 @@ pub enum PlanCommand {
         phase: Option<String>,
     },
     /// Go on with a plan, or with one phase of it
-    #[command(visible_alias = "continue")]
+    #[command(
+        visible_alias = "continue",
+        after_help = "Examples, after `dagpkg` or `dcos SERVICE`:\n  plan resume deploy\n  plan resume deploy web"
+    )]
     Resume {
         /// Name of the plan
         plan: String,
@@ -83,7 +101,10 @@ pub enum PlanCommand {
         phase: Option<String>,
     },
     /// Run a plan, a phase or a step again, whatever its state
-    #[command(visible_alias = "restart")]
+    #[command(
+        visible_alias = "restart",
+        after_help = "Examples, after `dagpkg` or `dcos SERVICE`:\n  plan force-restart deploy\n  plan force-restart deploy web 'web-0:[server]'"
+    )]
     ForceRestart {
         /// Name of the plan
         plan: String,
@@ -93,7 +114,10 @@ pub enum PlanCommand {
         step: Option<String>,
     },
     /// Take a step to be complete, whatever its state
-    #[command(visible_alias = "force")]
+    #[command(
+        visible_alias = "force",
+        after_help = "Examples, after `dagpkg` or `dcos SERVICE`:\n  plan force-complete deploy web 'web-0:[server]'"
+    )]
     ForceComplete {
         /// Name of the plan
         plan: String,

@@ -3,6 +3,7 @@
 //!
 //! Only what a person watches; results go elsewhere. Used by commands that have several steps.
 
+use crate::publish::publication::Done;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
@@ -35,6 +36,15 @@ impl Progress {
         self.bar.set_style(style);
         self.bar.set_message(what.to_owned());
         self.bar.enable_steady_tick(Duration::from_millis(100));
+    }
+
+    /// A step goes on, and it is known how far it is; on a terminal only.
+    pub fn count(&self, what: &str, done: Done) {
+        let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes}");
+        self.bar.set_style(style.unwrap_or(ProgressStyle::default_bar()));
+        self.bar.set_length(done.total);
+        self.bar.set_message(format!("{what} {}", done.name));
+        self.bar.set_position(done.bytes);
     }
 
     /// Shows lines that replace those that were shown before; on a terminal only.

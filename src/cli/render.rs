@@ -5,14 +5,16 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::finding::{Code, Finding, Report, Severity, Source};
 use crate::package::marathon::RenderError;
 use crate::package::options::{self, Object, OptionsError, UserOptions};
-use crate::package::{self, Finding, Source, Sources};
+use crate::package::{self, Sources};
 use crate::publish::files;
 use crate::template::{Profile, Template};
 
 /// Render a template as DC/OS does.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  dagpkg render marathon --set service.name=test")]
 pub struct Args {
     #[command(subcommand)]
     what: What,
@@ -84,58 +86,54 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn marathon(args: &MarathonArgs) -> anyhow::Result<()> {
     let mut user = UserOptions::default();
     for path in &args.options {
-        user.add_file(source(path)?).map_err(|finding| anyhow!("{finding}"))?;
+        user.add_file(source(path)?)?;
     }
     for setting in &args.set {
-        user.add_setting(setting).map_err(|finding| anyhow!("{finding}"))?;
+        user.add_setting(setting)?;
     }
     let sources = if args.universe.is_dir() {
         files::read(&args.universe)
     } else {
         Sources::from_stub_universe(&source(&args.universe)?)
-    }
-    .map_err(|finding| anyhow!("{finding}"))?;
-    let app = app(&sources, &user).map_err(|findings| {
-        let findings: Vec<_> = findings.iter().map(Finding::to_string).collect();
-        anyhow!("{}", findings.join("\n"))
-    })?;
+    }?;
+    let app = app(&sources, &user)?;
     super::print(&format!("{:#}\n", Value::Object(app)))
 }
 
-fn app(sources: &Sources, user: &UserOptions) -> Result<Object, Vec<Finding>> {
+fn app(sources: &Sources, user: &UserOptions) -> Result<Object, Report> {
     let Some(marathon) = &sources.marathon else {
-        return Err(vec![sources.package.at(0, RenderError::NoTemplate.to_string())]);
+        return Err(RenderError::NoTemplate.finding(&sources.package).into());
     };
-    let config = sources.config.as_ref().map(Source::json).transpose().map_err(|finding| vec![finding])?;
-    let resource =
-        sources.resource.as_ref().map(Source::json).transpose().map_err(|finding| vec![finding])?;
+    let config = sources.config.as_ref().map(Source::json).transpose()?;
+    let resource = sources.resource.as_ref().map(Source::json).transpose()?;
     let merged = merged(sources, config.as_ref(), user)?;
     Template::parse(&marathon.text)
         .map_err(RenderError::from)
         .and_then(|template| package::marathon::render(&template, &merged, resource.as_ref()))
         .map(|(app, _)| app)
-        .map_err(|error| vec![error.finding(marathon)])
+        .map_err(|error| error.finding(marathon).into())
 }
 
 /// Defaults with the user's options on top. What the user gave must be allowed; what is still to be given before the
 /// package can be installed is no reason not to show the app, only for a warning.
-fn merged(sources: &Sources, config: Option<&Value>, user: &UserOptions) -> Result<Object, Vec<Finding>> {
+fn merged(sources: &Sources, config: Option<&Value>, user: &UserOptions) -> Result<Object, Report> {
     match (options::resolve(config, &user.merged()), &sources.config) {
         (Ok(merged), _) => Ok(merged),
         (Err(OptionsError::Invalid(violations)), Some(source)) => {
             let (wrong, unset) = user.place(&violations, source);
             if !wrong.is_empty() {
-                return Err(wrong);
+                return Err(Report(wrong));
             }
             for finding in unset {
-                super::warn(&finding.to_string());
+                super::show(&[finding.with_severity(Severity::Warning)]);
             }
             let mut merged = config.map(options::defaults).unwrap_or_default();
             options::merge(&mut merged, &user.merged());
             Ok(merged)
         }
         (Err(error), source) => {
-            Err(vec![source.as_ref().unwrap_or(&sources.package).at(0, error.to_string())])
+            let source = source.as_ref().unwrap_or(&sources.package);
+            Err(Finding::new(Code::OptionRefused, source, error.to_string()).into())
         }
     }
 }
@@ -144,7 +142,7 @@ fn source(path: &Path) -> anyhow::Result<Source> {
     match files::read_source(path) {
         Ok(Some(source)) => Ok(source),
         Ok(None) => Err(anyhow!("{}: there is no such file", path.display())),
-        Err(finding) => Err(anyhow!("{finding}")),
+        Err(report) => Err(report.into()),
     }
 }
 
@@ -155,10 +153,10 @@ fn template(args: &TemplateArgs) -> anyhow::Result<()> {
         ProfileName::Service => Profile::Service,
         ProfileName::Config => Profile::Config,
     };
-    let text = source(&args.file)?.text;
-    let values = source(&args.values)?.json().map_err(|finding| anyhow!("{finding}"))?;
-    let rendered = Template::parse(&text)
+    let file = source(&args.file)?;
+    let values = source(&args.values)?.json()?;
+    let rendered = Template::parse(&file.text)
         .and_then(|template| template.render(profile, &values))
-        .map_err(|error| anyhow!("{}:{error}", args.file.display()))?;
+        .map_err(|error| Report::from(package::marathon::template_finding(&file, &error)))?;
     super::print(&rendered.text)
 }

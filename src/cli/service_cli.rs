@@ -22,7 +22,12 @@ const VERSION: &str = concat!("dcos-service-cli ", env!("CARGO_PKG_VERSION"), "\
 /// Operate a service.
 #[derive(Debug, Parser)]
 #[command(name = "dcos-service-cli", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage.")]
+#[command(after_help = "\
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+
+Examples:
+  dcos dagflow plan show deploy
+  dcos dagflow pod status")]
 struct Cli {
     /// Name of the service, when it is not that of the subcommand
     #[arg(long, global = true, value_name = "NAME")]
@@ -40,29 +45,46 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Look at plans and steer them
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  dcos dagflow plan show deploy\n  dcos dagflow plan pause deploy"
+    )]
     Plan(PlanCommand),
     /// Look at pods, restart and replace them
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  dcos dagflow pod status\n  dcos dagflow pod replace postgresql-0"
+    )]
     Pod(PodCommand),
     /// Print the names of the endpoints, or one endpoint
-    #[command(visible_alias = "endpoint")]
+    #[command(
+        visible_alias = "endpoint",
+        after_help = "Examples:\n  dcos dagflow endpoints\n  dcos dagflow endpoints webserver"
+    )]
     Endpoints {
         /// Name of the endpoint
         name: Option<String>,
     },
     /// Look into the service's configuration and state
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  dcos dagflow debug config target\n  dcos dagflow debug pod pause postgresql-0"
+    )]
     Debug(DebugCommand),
     /// Print the version of this program
+    #[command(after_help = "Example:\n  dcos dagflow version")]
     Version,
 }
 
 #[derive(Debug, Subcommand)]
 enum PodCommand {
     /// Print the names of the pod instances, as JSON
+    #[command(after_help = "Example:\n  dcos dagflow pod list")]
     List,
     /// Print the tasks of all pod instances, or of one, and their states
+    #[command(
+        after_help = "Examples:\n  dcos dagflow pod status\n  dcos dagflow pod status postgresql-0 --json"
+    )]
     Status {
         /// Name of the pod instance, for instance postgres-0
         pod: Option<String>,
@@ -71,16 +93,19 @@ enum PodCommand {
         json: bool,
     },
     /// Print all that is known about the tasks of a pod instance, as JSON
+    #[command(after_help = "Example:\n  dcos dagflow pod info postgresql-0")]
     Info {
         /// Name of the pod instance
         pod: String,
     },
     /// Restart a pod instance where it is
+    #[command(after_help = "Example:\n  dcos dagflow pod restart postgresql-0")]
     Restart {
         /// Name of the pod instance
         pod: String,
     },
     /// Give a pod instance up, with its volumes, and start it anew, perhaps elsewhere
+    #[command(after_help = "Example:\n  dcos dagflow pod replace postgresql-0")]
     Replace {
         /// Name of the pod instance
         pod: String,
@@ -90,35 +115,41 @@ enum PodCommand {
 #[derive(Debug, Subcommand)]
 enum DebugCommand {
     /// The configurations that the service has had
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  dcos dagflow debug config target")]
     Config(ConfigCommand),
     /// Hold the tasks of a pod instance, to look at their sandboxes
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  dcos dagflow debug pod pause postgresql-0")]
     Pod(DebugPodCommand),
     /// What the scheduler has stored
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  dcos dagflow debug state framework_id")]
     State(StateCommand),
 }
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Print the ids of all configurations
+    #[command(after_help = "Example:\n  dcos dagflow debug config list")]
     List,
     /// Print one configuration
+    #[command(after_help = "Example:\n  dcos dagflow debug config show 6f6a5a2c-0d8e-4c43-9b53-2ad0a5b5b7c1")]
     Show {
         /// Id of the configuration
         id: String,
     },
     /// Print the configuration that the service is to have
+    #[command(after_help = "Example:\n  dcos dagflow debug config target")]
     Target,
     /// Print the id of the configuration that the service is to have
-    #[command(name = "target_id")]
+    #[command(name = "target_id", after_help = "Example:\n  dcos dagflow debug config target_id")]
     TargetId,
 }
 
 #[derive(Debug, Subcommand)]
 enum DebugPodCommand {
     /// Replace the commands of tasks by one that waits
+    #[command(
+        after_help = "Examples:\n  dcos dagflow debug pod pause postgresql-0\n  dcos dagflow debug pod pause postgresql-0 -t server"
+    )]
     Pause {
         /// Name of the pod instance
         pod: String,
@@ -127,6 +158,7 @@ enum DebugPodCommand {
         tasks: Vec<String>,
     },
     /// Run the tasks' own commands again
+    #[command(after_help = "Example:\n  dcos dagflow debug pod resume postgresql-0")]
     Resume {
         /// Name of the pod instance
         pod: String,
@@ -139,18 +171,26 @@ enum DebugPodCommand {
 #[derive(Debug, Subcommand)]
 enum StateCommand {
     /// Print the id of the framework
-    #[command(name = "framework_id")]
+    #[command(name = "framework_id", after_help = "Example:\n  dcos dagflow debug state framework_id")]
     FrameworkId,
     /// Print the names of the properties
+    #[command(after_help = "Example:\n  dcos dagflow debug state properties")]
     Properties,
     /// Print one property
+    #[command(after_help = "Example:\n  dcos dagflow debug state property last-completed-update-type")]
     Property {
         /// Name of the property
         name: String,
     },
     /// Make the scheduler read its state again
-    #[command(name = "refresh_cache")]
+    #[command(name = "refresh_cache", after_help = "Example:\n  dcos dagflow debug state refresh_cache")]
     RefreshCache,
+}
+
+/// The definition of the command line.
+#[cfg(test)]
+pub(super) fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
 }
 
 /// Runs the program with this process's arguments and environment.

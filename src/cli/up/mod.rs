@@ -11,6 +11,7 @@ mod prepare;
 mod watch;
 
 use super::progress::Progress;
+use crate::publish::serve;
 use crate::sandbox::ClusterConfig;
 use crate::sandbox::cosmos::{CosmosError, Repository};
 use crate::sandbox::stack::{Stack, StackConfig};
@@ -133,7 +134,7 @@ async fn bring_up(args: &Args, dir: &Path, run: &Path) -> anyhow::Result<ExitCod
     let stack = match Stack::start(stack_config(run, ports)).await {
         Ok(stack) => stack,
         Err(e) => {
-            repository.stop().await;
+            repository.stop(serve::GRACE).await;
             return Err(e.into());
         }
     };
@@ -148,7 +149,7 @@ async fn bring_up(args: &Args, dir: &Path, run: &Path) -> anyhow::Result<ExitCod
     }
     progress.begin("Stopping all processes; the database comes last");
     stack.stop().await;
-    repository.stop().await;
+    repository.stop(serve::GRACE).await;
     // without one there is nothing to remove
     let _ = fs::remove_file(run.join("up.json"));
     progress.clear();

@@ -1,6 +1,6 @@
 //! What the embedded cluster knows by itself and tells a package as options, below those of the user.
 
-use crate::package::Finding;
+use crate::finding::Report;
 use crate::package::options::UserOptions;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -21,13 +21,15 @@ pub struct Known {
 impl Known {
     /// Puts on top of `options` what a package with this `config.json` asks for; options that it does not declare are
     /// left out.
-    pub fn add_to(&self, options: &mut UserOptions, schema: &Value) -> Result<(), Finding> {
+    pub fn add_to(&self, options: &mut UserOptions, schema: &Value) -> Result<(), Report> {
         let state_dir = self.state_dir.display().to_string();
         let airflow = self.airflow.as_ref().map(|path| path.display().to_string());
         for (name, value) in [
             ("service.mesos_master", Some(&self.master_url)),
             ("service.state_dir", Some(&state_dir)),
             ("service.user", Some(&self.user)),
+            // there is no secret store here
+            ("service.secrets", Some(&"local".to_owned())),
             ("airflow.venv", airflow.as_ref()),
         ] {
             if let Some(value) = value.filter(|_| declares(schema, name)) {
@@ -57,10 +59,11 @@ mod tests {
             airflow: Some("/v".into()),
         };
         let text = json!({"type": "string"});
-        let schema = json!({"properties": {"service": {"properties": {"state_dir": text, "user": text}}}});
+        let service = json!({"state_dir": text, "user": text, "secrets": text});
+        let schema = json!({"properties": {"service": {"properties": service}}});
         let mut options = UserOptions::default();
         known.add_to(&mut options, &schema).unwrap();
-        let expected = json!({"service": {"state_dir": "/s \"x\"", "user": "1000"}});
+        let expected = json!({"service": {"state_dir": "/s \"x\"", "user": "1000", "secrets": "local"}});
         assert_eq!(Value::Object(options.merged()), expected);
     }
 }

@@ -2,13 +2,14 @@
 //! is read as its scheduler will read it. What an author wrote wrong is told here, with file, line and column.
 
 use super::options::Known;
+use crate::finding::{Report, Source};
+use crate::package::Sources;
 use crate::package::lint;
 use crate::package::marathon::{self, RenderError};
 use crate::package::options::{self, Object, OptionsError, UserOptions};
 use crate::package::parameters::Parameters;
-use crate::package::{Finding, Source, Sources};
-use crate::publish::local::{self, Build};
-use crate::publish::{files, serve};
+use crate::publish::build::{self, Build};
+use crate::publish::{files, folder, serve};
 use crate::runtime::load;
 use crate::template::Template;
 use anyhow::{Context as _, anyhow};
@@ -50,53 +51,54 @@ pub fn prepare(
     settings: &[String],
 ) -> anyhow::Result<Prepared> {
     let universe = folders.package.join("universe");
-    let sources = files::read(&universe).map_err(told)?;
+    let sources = files::read(&universe)?;
     let user = user_options(&sources, known, files, settings)?;
-    let all_options = check(&sources, &user, &folders.package.join("svc/svc.yml"))?;
-    let url = format!("http://127.0.0.1:{port}");
-    let programs = std::env::current_exe().context("cannot find this program's own folder")?;
-    let programs = programs.parent().map(Path::to_owned).unwrap_or_default();
+    let all_options = check(&sources, &user, folders.package)?;
     let epoch = std::env::var("SOURCE_DATE_EPOCH").ok();
-    let built = local::build(&Build {
+    let plan = Build {
         universe,
         artifacts: Vec::new(),
-        search: vec![folders.package.join("svc"), programs],
-        artifact_url: url.clone(),
+        service: folders.package.join("svc"),
+        search: build::places_of_artifacts(folders.package),
+        root_url: format!("http://127.0.0.1:{port}"),
+        // one name for all builds: only this cluster reads it, and tasks keep the addresses that they know
+        dir_name: Some("up".into()),
+        url: None,
+        manifests: Vec::new(),
         version: "stub-universe".into(),
-        build_time: local::build_time(epoch.as_deref(), folders.package).map_err(|e| anyhow!(e))?,
+        build_time: build::build_time(epoch.as_deref(), folders.package).map_err(|e| anyhow!(e))?,
         environment: crate::cli::text_environment(),
-        out: folders.out.to_owned(),
-    })?;
-    let file = built.stub.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    };
+    let publication = build::build(&plan, &mut |_| {})?;
+    folder::publish(&publication, folders.out, &mut |_| {})?;
+    let repository_url = publication.stub_url();
     Ok(Prepared {
-        name: built.name,
+        name: publication.name,
         options: user.merged(),
         all_options,
-        repository_url: format!("{url}/{file}"),
+        repository_url,
         folder: folders.out.to_owned(),
         port,
     })
 }
 
 /// Everything that can be known to be wrong before it is built; answers all options.
-fn check(sources: &Sources, user: &UserOptions, service: &Path) -> anyhow::Result<Object> {
-    let parameters = Parameters::for_checks(&local::package_name(sources));
-    let sources = sources
-        .substitute(&parameters.with_environment(crate::cli::text_environment()))
-        .map_err(|findings| all_told(&findings))?;
+fn check(sources: &Sources, user: &UserOptions, package: &Path) -> anyhow::Result<Object> {
+    let parameters = Parameters::for_checks(&sources.package);
+    let sources = sources.substitute(&parameters.with_environment(crate::cli::text_environment()))?;
     let findings = lint::universe(&sources);
     if !findings.is_empty() {
-        return Err(all_told(&findings));
+        return Err(Report(findings).into());
     }
     let all_options = check_options(user, sources.config.as_ref())?;
     let missing = "the package has no marathon.json.mustache, so nothing can be run";
     let source = sources.marathon.as_ref().context(missing)?;
-    let resource = sources.resource.as_ref().map(Source::json).transpose().map_err(told)?;
+    let resource = sources.resource.as_ref().map(Source::json).transpose()?;
     let app = Template::parse(&source.text)
         .map_err(RenderError::from)
         .and_then(|template| marathon::render(&template, &all_options, resource.as_ref()));
-    let (app, _) = app.map_err(|error| told(error.finding(source)))?;
-    check_service(service, &app)?;
+    let (app, _) = app.map_err(|error| Report::from(error.finding(source)))?;
+    check_service(package, &app)?;
     Ok(all_options)
 }
 
@@ -104,18 +106,9 @@ impl Prepared {
     /// Serves the repository.
     pub async fn serve(&self) -> anyhow::Result<serve::Server> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let server = serve::start(&self.folder, address).await;
+        let server = serve::start(&self.folder, address, None).await;
         server.with_context(|| format!("cannot serve {} at {address}", self.folder.display()))
     }
-}
-
-#[allow(clippy::needless_pass_by_value)] // so that it fits into `map_err`
-fn told(finding: Finding) -> anyhow::Error {
-    anyhow!("{finding}")
-}
-
-fn all_told(findings: &[Finding]) -> anyhow::Error {
-    anyhow!("{}", findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
 fn user_options(
@@ -125,22 +118,22 @@ fn user_options(
     settings: &[String],
 ) -> anyhow::Result<UserOptions> {
     let mut user = UserOptions::default();
-    let schema = sources.config.as_ref().map(Source::json).transpose().map_err(told)?.unwrap_or_default();
-    known.add_to(&mut user, &schema).map_err(told)?;
+    let schema = sources.config.as_ref().map(Source::json).transpose()?.unwrap_or_default();
+    known.add_to(&mut user, &schema)?;
     for file in files {
-        let source = files::read_source(file).map_err(told)?;
+        let source = files::read_source(file)?;
         let source = source.with_context(|| format!("no file {} (given by --options)", file.display()))?;
-        user.add_file(source).map_err(told)?;
+        user.add_file(source)?;
     }
     for setting in settings {
-        user.add_setting(setting).map_err(told)?;
+        user.add_setting(setting)?;
     }
     Ok(user)
 }
 
 /// All options; what breaks a rule is told where the user wrote it.
 fn check_options(user: &UserOptions, config: Option<&Source>) -> anyhow::Result<Object> {
-    let schema = config.map(Source::json).transpose().map_err(told)?;
+    let schema = config.map(Source::json).transpose()?;
     let error = match options::resolve(schema.as_ref(), &user.merged()) {
         Ok(all) => return Ok(all),
         Err(error) => error,
@@ -148,18 +141,25 @@ fn check_options(user: &UserOptions, config: Option<&Source>) -> anyhow::Result<
     match (error, config) {
         (OptionsError::Invalid(violations), Some(config)) => {
             let (wrong, unset) = user.place(&violations, config);
-            Err(all_told(&[wrong, unset].concat()))
+            Err(Report([wrong, unset].concat()).into())
         }
         (error, _) => Err(error.into()),
     }
 }
 
+/// The service file that the app's scheduler runs: in the package as in the sandbox, or, fetched alone, in `svc`.
+fn service_file(package: &Path, app: &Object) -> Option<PathBuf> {
+    let named = app.get("env").and_then(|env| env["SVC_FILE"].as_str()).unwrap_or("svc.yml");
+    // it is the author's own machine, but a path of a sandbox means nothing on it
+    let plain = Path::new(named).components().all(|part| matches!(part, std::path::Component::Normal(_)));
+    let places = [package.join(named), package.join("svc").join(named)];
+    places.into_iter().find(|path| plain && path.is_file())
+}
+
 /// Reads the service file with the environment that the app will have, as far as it is known before it runs.
-fn check_service(file: &Path, app: &Object) -> anyhow::Result<()> {
-    if !file.exists() {
-        // the package brings its service in another way
-        return Ok(());
-    }
+fn check_service(package: &Path, app: &Object) -> anyhow::Result<()> {
+    // the package may bring its service in another way
+    let Some(file) = service_file(package, app) else { return Ok(()) };
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let mut env: BTreeMap<String, String> = BTreeMap::new();
     for port in app.get("portDefinitions").and_then(Value::as_array).into_iter().flatten() {
@@ -173,6 +173,6 @@ fn check_service(file: &Path, app: &Object) -> anyhow::Result<()> {
     for name in ["MARATHON_APP_ID", "LIBPROCESS_IP", "HOST", "MESOS_TASK_ID", "MESOS_SANDBOX"] {
         env.entry(name.into()).or_insert_with(|| name.to_lowercase());
     }
-    load::service(file, &env)?;
+    load::service(&file, &env)?;
     Ok(())
 }
