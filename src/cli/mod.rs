@@ -21,6 +21,7 @@ pub mod schema;
 pub mod serve;
 pub mod service_cli;
 pub mod service_client;
+pub mod subject;
 pub mod tree;
 pub mod up;
 pub mod verify;

@@ -1,14 +1,13 @@
 //! `dagpkg render`: shows what DC/OS will make of a template.
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::finding::{Code, Finding, Report, Severity, Source};
+use super::subject::{App, GivenArgs, SubjectArgs};
+use crate::finding::{Report, Severity, Source};
 use crate::package::marathon::RenderError;
-use crate::package::options::{self, Object, OptionsError, UserOptions};
-use crate::package::{self, Sources};
 use crate::publish::files;
 use crate::template::{Profile, Template};
 
@@ -84,58 +83,21 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn marathon(args: &MarathonArgs) -> anyhow::Result<()> {
-    let mut user = UserOptions::default();
-    for path in &args.options {
-        user.add_file(source(path)?)?;
-    }
-    for setting in &args.set {
-        user.add_setting(setting)?;
-    }
-    let sources = if args.universe.is_dir() {
-        files::read(&args.universe)
-    } else {
-        Sources::from_stub_universe(&source(&args.universe)?)
-    }?;
-    let app = app(&sources, &user)?;
-    super::print(&format!("{:#}\n", Value::Object(app)))
-}
-
-fn app(sources: &Sources, user: &UserOptions) -> Result<Object, Report> {
-    let Some(marathon) = &sources.marathon else {
-        return Err(RenderError::NoTemplate.finding(&sources.package).into());
+    let subject = SubjectArgs {
+        universe: Some(args.universe.clone()),
+        given: GivenArgs { options: args.options.clone(), set: args.set.clone(), env: Vec::new() },
+        ..SubjectArgs::default()
     };
-    let config = sources.config.as_ref().map(Source::json).transpose()?;
-    let resource = sources.resource.as_ref().map(Source::json).transpose()?;
-    let merged = merged(sources, config.as_ref(), user)?;
-    Template::parse(&marathon.text)
-        .map_err(RenderError::from)
-        .and_then(|template| package::marathon::render(&template, &merged, resource.as_ref()))
-        .map(|(app, _)| app)
-        .map_err(|error| error.finding(marathon).into())
-}
-
-/// Defaults with the user's options on top. What the user gave must be allowed; what is still to be given before the
-/// package can be installed is no reason not to show the app, only for a warning.
-fn merged(sources: &Sources, config: Option<&Value>, user: &UserOptions) -> Result<Object, Report> {
-    match (options::resolve(config, &user.merged()), &sources.config) {
-        (Ok(merged), _) => Ok(merged),
-        (Err(OptionsError::Invalid(violations)), Some(source)) => {
-            let (wrong, unset) = user.place(&violations, source);
-            if !wrong.is_empty() {
-                return Err(Report(wrong));
-            }
-            for finding in unset {
-                super::show(&[finding.with_severity(Severity::Warning)]);
-            }
-            let mut merged = config.map(options::defaults).unwrap_or_default();
-            options::merge(&mut merged, &user.merged());
-            Ok(merged)
-        }
-        (Err(error), source) => {
-            let source = source.as_ref().unwrap_or(&sources.package);
-            Err(Finding::new(Code::OptionRefused, source, error.to_string()).into())
-        }
+    let mut subject = subject.read()?;
+    subject.package.clone_from(&subject.written);
+    let Some(App { app, unset, .. }) = subject.app()? else {
+        let package = subject.package.context("a package")?;
+        return Err(Report::from(RenderError::NoTemplate.finding(&package.package)).into());
+    };
+    for finding in unset {
+        super::show(&[finding.with_severity(Severity::Warning)]);
     }
+    super::print(&format!("{:#}\n", Value::Object(app)))
 }
 
 fn source(path: &Path) -> anyhow::Result<Source> {
@@ -157,6 +119,6 @@ fn template(args: &TemplateArgs) -> anyhow::Result<()> {
     let values = source(&args.values)?.json()?;
     let rendered = Template::parse(&file.text)
         .and_then(|template| template.render(profile, &values))
-        .map_err(|error| Report::from(package::marathon::template_finding(&file, &error)))?;
+        .map_err(|error| Report::from(crate::package::marathon::template_finding(&file, &error)))?;
     super::print(&rendered.text)
 }

@@ -53,6 +53,11 @@ pub fn universe(sources: &Sources) -> Vec<Finding> {
     findings
 }
 
+/// What to say of options that cannot be checked at all. `source` is config.json, or package.json where there is none.
+pub fn options_refused(source: &Source, error: &OptionsError) -> Report {
+    Finding::new(Code::OptionRefused, source, error.to_string()).into()
+}
+
 fn parsed(source: &Source, findings: &mut Vec<Finding>) -> Option<Value> {
     match source.json() {
         Ok(value) if value.is_object() => return Some(value),
