@@ -238,3 +238,82 @@ fn a_folder_is_served_until_the_program_is_interrupted() {
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert!(server.wait().unwrap().success());
 }
+
+/// The fixture with a service that shows what it is given.
+fn shown() -> tempfile::TempDir {
+    let folder = fixture();
+    let marathon = r#"{"id": "weather", "env": {"STATIONS": "{{stations}}", "NOTE": "it's {{stations}}"}}"#;
+    std::fs::write(folder.path().join("universe/marathon.json.mustache"), marathon).unwrap();
+    let service =
+        "name: weather # the only one\npods:\n  station:\n    count: {{STATIONS}}\n    plan: '{{GONE}}'\n";
+    std::fs::write(folder.path().join("svc/svc.yml"), service).unwrap();
+    folder
+}
+
+#[test]
+fn a_service_is_rendered_with_what_its_package_gives_it() {
+    let folder = shown();
+    let output = run(folder.path(), "render svc --options good.json");
+    let text = "name: weather # the only one\npods:\n  station:\n    count: 5\n    plan: ''\n";
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), text);
+    let warning = String::from_utf8(output.stderr).unwrap();
+    assert!(warning.starts_with("svc/svc.yml:5:12: warning[S024]: `GONE` has no value"), "{warning}");
+
+    let given = success(folder.path(), "render svc . --env STATIONS=9 --env GONE=x --output json");
+    let expected = json!({"name": "weather", "pods": {"station": {"count": 9, "plan": "x"}}});
+    assert_eq!(serde_json::from_str::<Value>(&given).unwrap(), expected);
+
+    std::fs::write(folder.path().join("svc/svc.yml"), "a: [{{STATIONS}}").unwrap();
+    assert_eq!(success(folder.path(), "render svc"), "a: [2", "it is shown although it is not YAML");
+    let error = failure(folder.path(), "render svc --output json");
+    assert!(error.contains("svc.yml:1:") && error.contains("error[S001]"), "{error}");
+    let error = failure(folder.path(), "render svc --universe universe");
+    assert!(error.contains("there is no service file"), "{error}");
+}
+
+#[test]
+fn the_environment_of_the_scheduler_can_be_taken_by_shells_and_programs() {
+    let folder = shown();
+    let shell = success(folder.path(), "render svc --set stations=7 --env MORE=x --env");
+    for line in ["STATIONS=7\n", "NOTE='it'\\''s 7'\n", "MORE=x\n", "MARATHON_APP_ID=/weather\n"] {
+        assert!(shell.contains(line), "{line} is not in {shell}");
+    }
+    assert!(!shell.contains("PATH="), "nothing of this process: {shell}");
+    let json = success(folder.path(), "render svc --env --output json");
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["NOTE"], "it's 2");
+    assert!(success(folder.path(), "render svc --output yaml --env").contains("NOTE: \"it's 2\"\n"));
+    assert_eq!(run(folder.path(), "render svc --env .").status.code(), Some(2));
+}
+
+#[test]
+fn an_app_can_be_had_as_yaml_and_by_the_folder_of_its_package() {
+    let folder = shown();
+    let expected = "id: weather\nenv:\n  STATIONS: \"2\"\n  NOTE: \"it's 2\"\n";
+    assert_eq!(success(folder.path(), "render marathon . --output yaml"), expected);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let arguments = format!("render marathon {} --output yaml", folder.path().display());
+    assert_eq!(success(elsewhere.path(), &arguments), expected);
+}
+
+#[test]
+fn a_change_of_options_is_shown_in_all_that_it_changes() {
+    let folder = shown();
+    let text = success(folder.path(), "render diff --options good.json");
+    let expected = "--- app (defaults)\n+++ app (good.json)\n@@ -1,7 +1,7 @@\n {\n   \"id\": \"weather\",\n   \"env\": {\n\
+                    -    \"STATIONS\": \"2\",\n-    \"NOTE\": \"it's 2\"\n+    \"STATIONS\": \"5\",\n+    \"NOTE\": \"it's 5\"\n   }\n }\n\
+                    --- environment (defaults)\n";
+    assert!(text.starts_with(expected), "{text}");
+    assert!(text.contains("-STATIONS=2\n") && text.contains("+STATIONS=5\n"), "{text}");
+    let service = "--- service (defaults)\n+++ service (good.json)\n@@ -1,5 +1,5 @@\n name: weather # the only one\n pods:\n   \
+                   station:\n-    count: 2\n+    count: 5\n     plan: ''\n";
+    assert!(text.ends_with(service), "{text}");
+
+    assert_eq!(success(folder.path(), "render diff --set stations=5 --old-options good.json"), "");
+    let arguments = "render diff --old-options good.json --old-set stations=6 --output json";
+    let changes: Value = serde_json::from_str(&success(folder.path(), arguments)).unwrap();
+    assert_eq!(changes["service"], json!([{"path": "/pods/station/count", "old": 6, "new": 2}]));
+    assert_eq!(changes["app"][0], json!({"path": "/env/STATIONS", "old": "6", "new": "2"}));
+    assert_eq!(changes["environment"][1], json!({"path": "/STATIONS", "old": "6", "new": "2"}));
+    let error = failure(folder.path(), "render diff --old-options bad.json");
+    assert!(error.starts_with("bad.json:2:3: error[P024]"), "{error}");
+}

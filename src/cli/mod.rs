@@ -154,6 +154,13 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// A word for a shell.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/@%+=,[]".contains(c);
+    // [ and ] are for addresses of IPv6; as no file has such a name, no shell takes them for a pattern
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
 /// The signals that ask a program in the foreground to end. From when this is made they do not kill the process.
 struct StopSignals {
     interrupt: tokio::signal::unix::Signal,

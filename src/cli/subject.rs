@@ -89,7 +89,8 @@ impl SubjectArgs {
     /// are not there, or cannot be read.
     pub fn read(&self) -> anyhow::Result<Subject> {
         let nothing_named = self.universe.is_none() && self.svc.is_none();
-        let dir = self.dir.clone().or_else(|| nothing_named.then(|| PathBuf::from(".")));
+        // the folder we are in, without a `./` in front of all names
+        let dir = self.dir.clone().or_else(|| nothing_named.then(PathBuf::new));
         let in_dir = |name: &str| dir.as_ref().map(|dir| dir.join(name));
         let universe = self.universe.clone().or_else(|| {
             // the folder itself may be the universe folder
@@ -111,7 +112,7 @@ impl SubjectArgs {
             env: self.given.env.clone(),
         };
         if subject.package.is_none() && subject.service_file(None).is_none() {
-            let dir = dir.unwrap_or_default();
+            let dir = dir.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| ".".into());
             bail!(
                 "{}: there is neither universe/package.json nor a svc.yml in it\n  help: name the folder of a \
                  package, or its parts: --universe DIR, --svc FILE",
@@ -211,11 +212,14 @@ impl Subject {
             .or_else(|| in_dirs("svc.yml"))
     }
 
+    /// The service file, which there must be.
+    pub fn named_service_file(&self, app: Option<&Object>) -> anyhow::Result<PathBuf> {
+        self.service_file(app).context("there is no service file\n  help: name it: --svc FILE")
+    }
+
     /// The service as its scheduler will read it, with what its author should know.
     pub fn service(&self, app: Option<&Object>) -> anyhow::Result<Loaded> {
-        let help = "name it: --svc FILE";
-        let file =
-            self.service_file(app).with_context(|| format!("there is no service file\n  help: {help}"))?;
+        let file = self.named_service_file(app)?;
         load::service(&file, &self.environment(app)).map_err(|error: LoadError| error.into())
     }
 }

@@ -21,6 +21,15 @@ pub struct Loaded {
     pub findings: Vec<Finding>,
 }
 
+/// A service file, rendered with an environment.
+#[derive(Clone, Debug)]
+pub struct Rendered {
+    /// The text that the scheduler reads.
+    pub source: Source,
+    /// What the file's author should know: names without a value, and values that are not what they were.
+    pub findings: Vec<Finding>,
+}
+
 /// Why there is no service in a file.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -43,10 +52,14 @@ pub fn service(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, Lo
     Ok(strict(candidate(path, env)?)?)
 }
 
+/// Renders the service file at `path` with `env`; whether the text is a service is not looked at.
+pub fn rendered(path: &Path, env: &BTreeMap<String, String>) -> Result<Rendered, LoadError> {
+    Ok(render(&read_source(path)?, env)?)
+}
+
 /// Loads a service file that a scheduler may refuse to deploy: it then goes on with the one before.
 pub fn candidate(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, LoadError> {
-    let text = read(path).map_err(|why| LoadError::Read { path: path.to_owned(), why })?;
-    let source = Source::new(path.display().to_string(), text);
+    let source = read_source(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let config_template = |name: &str| read(&folder.join(name)).map_err(|error| error.to_string());
     Ok(parse(&source, env, &config_template)?)
@@ -75,18 +88,7 @@ fn parse(
     env: &BTreeMap<String, String>,
     config_template: &dyn Fn(&str) -> Result<String, String>,
 ) -> Result<Loaded, Report> {
-    let not_a_template = |TemplateError { line, column, message, help }| {
-        let at = Place { line, column }.offset(&source.text);
-        Report::from(source.finding(Code::ServiceTemplate, &tag(&source.text, at), message).help(help))
-    };
-    let values = service_context(env.iter().map(|(k, v)| (k.as_str(), v.as_str())));
-    let template = Template::parse(&source.text).map_err(not_a_template)?;
-    let rendered = template.render(Profile::Service, &values).map_err(not_a_template)?;
-    let missing = rendered.missing.iter().map(|missing| missing_value(source, missing));
-    let escaped = escaped_values(source, &rendered.text, env);
-    let mut findings: Vec<_> = missing.chain(escaped).collect();
-
-    let rendered = source.made_into(rendered.text, rendered.origins);
+    let Rendered { source: rendered, mut findings } = render(source, env)?;
     let parsed = spec::parse(&rendered, &Context { template: config_template, env });
     let (service, found) = match parsed {
         Ok((service, warnings)) => (Some(service), warnings),
@@ -98,6 +100,25 @@ fn parse(
         Some(service) => Ok(Loaded { service, findings }),
         None => Err(Report(findings)),
     }
+}
+
+fn render(source: &Source, env: &BTreeMap<String, String>) -> Result<Rendered, Report> {
+    let not_a_template = |TemplateError { line, column, message, help }| {
+        let at = Place { line, column }.offset(&source.text);
+        Report::from(source.finding(Code::ServiceTemplate, &tag(&source.text, at), message).help(help))
+    };
+    let values = service_context(env.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+    let template = Template::parse(&source.text).map_err(not_a_template)?;
+    let rendered = template.render(Profile::Service, &values).map_err(not_a_template)?;
+    let missing = rendered.missing.iter().map(|missing| missing_value(source, missing));
+    let escaped = escaped_values(source, &rendered.text, env);
+    let findings = missing.chain(escaped).collect();
+    Ok(Rendered { source: source.made_into(rendered.text, rendered.origins), findings })
+}
+
+fn read_source(path: &Path) -> Result<Source, LoadError> {
+    let text = read(path).map_err(|why| LoadError::Read { path: path.to_owned(), why })?;
+    Ok(Source::new(path.display().to_string(), text))
 }
 
 /// The text of a file that is not larger than a service file may be.

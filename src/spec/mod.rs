@@ -29,7 +29,7 @@ pub use schema::schema;
 pub use task::env_name;
 pub use yaml::MAX_BYTES;
 
-use crate::finding::{Finding, Severity, Source};
+use crate::finding::{Finding, Report, Severity, Source};
 use std::collections::BTreeMap;
 
 /// What a service file means beside its own text.
@@ -57,5 +57,17 @@ pub fn parse(rendered: &Source, context: &Context) -> Result<(Service, Vec<Findi
             Ok((service, found))
         }
         _ => Err(found),
+    }
+}
+
+/// The file as data, for programs that read JSON. Scalars without quotes are what they are in JSON, a number say, and else
+/// texts: `0755` is one, as is a number with more digits than numbers of JSON keep.
+pub fn data(rendered: &Source) -> Result<serde_json::Value, Report> {
+    let findings = findings::Findings::new(rendered);
+    let root = yaml::read(&rendered.text, &findings);
+    let found = findings.into_vec();
+    match root {
+        Some(root) if found.is_empty() => Ok(root.data()),
+        _ => Err(Report(found)),
     }
 }

@@ -65,6 +65,26 @@ impl Node {
             Value::Map(_) => "a mapping",
         }
     }
+
+    /// The node as JSON. Recursion is bounded by the reader's limit of nesting.
+    pub fn data(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Scalar { .. } if self.is_null() => serde_json::Value::Null,
+            Value::Scalar { text, plain } => typed(text, *plain).unwrap_or_else(|| text.as_str().into()),
+            Value::List(items) => items.iter().map(Node::data).collect(),
+            Value::Map(entries) => {
+                let entries = entries.iter().map(|(key, node)| (key.text.clone(), node.data()));
+                entries.collect::<serde_json::Map<_, _>>().into()
+            }
+        }
+    }
+}
+
+/// The number or boolean of JSON that a scalar without quotes is; none for an integer that would not stay the same.
+fn typed(text: &str, plain: bool) -> Option<serde_json::Value> {
+    let value: serde_json::Value = plain.then(|| serde_json::from_str(text).ok())??;
+    let rounded = value.is_f64() && !text.contains(['.', 'e', 'E']);
+    (!rounded && (value.is_number() || value.is_boolean())).then_some(value)
 }
 
 /// The root of the only document in `source`; what is wrong is added to `findings`, and there is no root when it is

@@ -1,6 +1,7 @@
 //! What `dagpkg build` says in the end: what was published where, and how to install it. The same for every method.
 
 use super::Output;
+use crate::cli::quoted;
 use crate::publish::publication::Publication;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -122,11 +123,4 @@ impl Report<'_> {
             "install": self.commands(),
         })
     }
-}
-
-/// A word for a shell.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/@%+=,[]".contains(c);
-    // [ and ] are for addresses of IPv6; as no file has such a name, no shell takes them for a pattern
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
