@@ -238,8 +238,8 @@ fn a_new_package_is_sound_and_its_server_answers() {
         fixture.success(&["new", "my-web", "--dir", "deep/web", "--description", "Says <hello> & \"more\""]);
     assert!(text.starts_with("my-web: 8 files in deep/web\n"), "{text}");
 
-    let text = fixture.success(&["lint", "--universe", "deep/web/universe", "--svc", "deep/web/svc/svc.yml"]);
-    assert_eq!(text, "deep/web/universe: no findings\ndeep/web/svc/svc.yml: no findings\n");
+    let text = fixture.success(&["lint", "deep/web"]);
+    assert_eq!(text, "deep/web/universe, deep/web/svc/svc.yml: no findings\n");
 
     // the programs of tests are large, so nothing is written; `up` below writes it
     let build = || {
@@ -288,8 +288,8 @@ fn a_framework_becomes_a_package_that_runs_its_service_file_as_it_was() {
         assert_eq!(read("old/src/main/dist"), read("new/svc"), "{file}");
     }
 
-    let text = fixture.success(&["lint", "--universe", "new/universe", "--svc", "new/svc/svc.yml"]);
-    assert_eq!(text, "new/universe: no findings\nnew/svc/svc.yml: no findings\n");
+    let text = fixture.success(&["lint", "new"]);
+    assert_eq!(text, "new/universe, new/svc/svc.yml: no findings\n");
     let text = fixture.success(&["build", "local", "new", "--out", "dist", "--dry-run"]);
     assert!(text.contains("bootstrap.zip") && text.contains("svc.zip"), "{text}");
 

@@ -1,4 +1,4 @@
-//! `dagpkg build`, `serve`, `render` and `lint` as they are run: files in; files, text and exit code out.
+//! `dagpkg build`, `serve` and `render` as they are run: files in; files, text and exit code out.
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -195,18 +195,6 @@ fn options_that_are_still_to_be_set_are_warned_of() {
         warning.starts_with("universe/config.json:1:46: warning[P022]: option `key` is required"),
         "{warning}"
     );
-}
-
-#[test]
-fn lint_knows_what_the_package_gives_the_service_file() {
-    let folder = fixture();
-    let text = success(folder.path(), "lint --universe universe --svc svc/svc.yml");
-    assert_eq!(text, "universe: no findings\nsvc/svc.yml: no findings\n");
-    std::fs::write(folder.path().join("universe/marathon.json.mustache"), "{\n  {{#open}}\n}").unwrap();
-    let error = failure(folder.path(), "lint --universe universe");
-    let expected = "universe/marathon.json.mustache:2:3: error[P030]: section `open` is never closed";
-    assert!(error.starts_with(expected), "{error}");
-    assert_eq!(run(folder.path(), "lint").status.code(), Some(2));
 }
 
 #[test]

@@ -1,97 +1,161 @@
 //! `dagpkg lint`: says what is wrong with the files that a package author writes, before a cluster does.
+//!
+//! Which files, and with which options, is `subject`'s; the rules are those of `package::lint` and of the service language.
 
-use crate::finding::{Finding, Report, Severity, Source};
-use crate::package::parameters::Parameters;
-use crate::package::{Sources, lint, marathon, options};
-use crate::publish::files;
-use crate::runtime::load::{self, LoadError};
-use crate::template::Template;
-use serde_json::Value;
+use super::subject::{Subject, SubjectArgs};
+use crate::finding::{self, Code, Finding, Report, Severity, Source};
+use crate::package::lint;
+use crate::runtime::load::LoadError;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Check the files of a package and of its service: every mistake with its place, and how to mend it.
+///
+/// The package is checked as the catalog, the package service and Marathon check it, with its default options or with
+/// those that are given; the service file as its scheduler reads it, with the environment that the package gives the
+/// scheduler. What they would refuse is an error, what is probably not meant a warning.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Each finding names FILE:LINE:COLUMN and has a code that stays the same over releases.
-Exit codes: 0 no errors (there may be warnings), 1 errors.
+Exit codes: 0 no errors (there may be warnings), 1 errors, 2 wrong usage.
 
 Examples:
-  dagpkg lint --universe universe --svc svc/svc.yml
+  dagpkg lint
+  dagpkg lint frameworks/kafka --set brokers.count=5
+  dagpkg lint --universe universe --svc svc/svc.yml --output sarif > lint.sarif
   dagpkg lint --svc svc.yml --env FRAMEWORK_NAME=weather --env STATION_COUNT=3")]
-#[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
 pub struct Args {
-    /// A folder with package.json, config.json, marathon.json.mustache and resource.json.
-    #[arg(long, value_name = "DIR", group = "what")]
-    universe: Option<PathBuf>,
-    /// The service file; its config templates are looked for beside it. With --universe it is checked with the
-    /// environment that the package gives the scheduler by default.
-    #[arg(long, value_name = "FILE", group = "what")]
-    svc: Option<PathBuf>,
-    /// A variable of the scheduler's environment, which the service file is rendered with.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = variable, requires = "svc")]
-    env: Vec<(String, String)>,
+    #[command(flatten)]
+    subject: SubjectArgs,
+    /// How to print what was found.
+    #[arg(long, value_enum, default_value = "text")]
+    output: Output,
 }
 
-fn variable(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("expected NAME=VALUE".to_owned()),
-    }
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Output {
+    /// The findings with the lines that they are about, for people.
+    Text,
+    /// One JSON object.
+    Json,
+    /// A log in the Static Analysis Results Interchange Format 2.1.0, for code hosts and editors.
+    Sarif,
+}
+
+/// What came out.
+#[derive(Default)]
+struct Checked {
+    /// What was looked at.
+    files: Vec<String>,
+    /// What was not, and why.
+    unchecked: Option<(String, &'static str)>,
+    findings: Vec<Finding>,
 }
 
 /// Runs `dagpkg lint`.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut good = true;
-    let mut env = BTreeMap::new();
-    if let Some(folder) = &args.universe {
-        let checked = checked(folder);
-        env = checked.as_ref().map(environment).unwrap_or_default();
-        good &= told(folder, &checked.map_or_else(|Report(findings)| findings, |_| Vec::new()))?;
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut checked = Checked::default();
+    match args.subject.read() {
+        Ok(subject) => checked.check(&subject)?,
+        // a file that cannot be read is a finding like others
+        Err(error) => match super::report(&error) {
+            Some(Report(findings)) => checked.add(findings.clone()),
+            None => return Err(error),
+        },
     }
-    if let Some(file) = &args.svc {
-        env.extend(args.env);
-        let findings = match load::service(file, &env) {
-            Ok(loaded) => loaded.findings,
-            Err(LoadError::Invalid(Report(findings))) => findings,
-            Err(error) => return Err(error.into()),
-        };
-        good &= told(file, &findings)?;
+    checked.sort();
+    match args.output {
+        Output::Text => {
+            super::show(&checked.findings);
+            super::print(&checked.summary())?;
+        }
+        Output::Json => super::print(&format!("{:#}\n", checked.json()))?,
+        Output::Sarif => {
+            let folder = std::env::current_dir().unwrap_or_default();
+            super::print(&format!("{:#}\n", finding::sarif(&checked.findings, &folder)))?;
+        }
     }
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if checked.count(Severity::Error) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Prints what is wrong with a file or folder; true when no error is among it.
-fn told(path: &Path, findings: &[Finding]) -> anyhow::Result<bool> {
-    super::show(findings);
-    let count = |severity: Severity| {
-        let n = findings.iter().filter(|finding| finding.severity == severity).count();
-        (n > 0).then(|| format!("{n} {severity}{}", if n == 1 { "" } else { "s" }))
-    };
-    let counts: Vec<_> = [Severity::Error, Severity::Warning].into_iter().filter_map(count).collect();
-    let counts = if counts.is_empty() { "no findings".to_owned() } else { counts.join(", ") };
-    super::print(&format!("{}: {counts}\n", path.display()))?;
-    Ok(findings.iter().all(|finding| finding.severity != Severity::Error))
-}
+impl Checked {
+    fn check(&mut self, subject: &Subject) -> anyhow::Result<()> {
+        let mut app = None;
+        if let (Some(package), Some(universe)) = (&subject.package, &subject.universe) {
+            let here = universe.as_os_str().is_empty();
+            self.files.push(if here { ".".to_owned() } else { universe.display().to_string() });
+            self.add(lint::universe(package));
+            match subject.app() {
+                Ok(found) => app = found,
+                Err(Report(findings)) => self.add(findings),
+            }
+        }
+        let Some(file) = subject.service_file(app.as_ref().map(|app| &app.app)) else { return Ok(()) };
+        let file = file.display().to_string();
+        if app.is_none() && subject.package.as_ref().is_some_and(|package| package.marathon.is_some()) {
+            self.unchecked =
+                Some((file, "it is rendered with the environment of the app, and there is none"));
+            return Ok(());
+        }
+        match subject.service(app.as_ref().map(|app| &app.app)) {
+            Ok(loaded) => self.add(loaded.findings),
+            Err(error) => match (super::report(&error), error.downcast_ref()) {
+                (Some(Report(findings)), _) => self.add(findings.clone()),
+                (None, Some(LoadError::Read { why, .. })) => {
+                    let source = Source::new(&*file, "");
+                    self.add([Finding::new(Code::Unreadable, &source, why.to_string())]);
+                }
+                _ => return Err(error),
+            },
+        }
+        self.files.push(file);
+        Ok(())
+    }
 
-/// The package's files, if nothing is wrong with them.
-fn checked(folder: &Path) -> Result<Sources, Report> {
-    let sources = files::read(folder)?;
-    let parameters = Parameters::for_checks(&sources.package).with_environment(super::text_environment());
-    let sources = sources.substitute(&parameters)?;
-    let findings = lint::universe(&sources);
-    if findings.is_empty() { Ok(sources) } else { Err(Report(findings)) }
-}
+    /// Adds what was not found already: an app that cannot be rendered is found in more than one way.
+    fn add(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        for finding in findings {
+            if !self.findings.contains(&finding) {
+                self.findings.push(finding);
+            }
+        }
+    }
 
-/// The environment that the package's app gives the scheduler with default options; none if there is no such app.
-fn environment(sources: &Sources) -> BTreeMap<String, String> {
-    let json = |source: &Option<Source>| source.as_ref().and_then(|source| source.json().ok());
-    let defaults = json(&sources.config).map(|config| options::defaults(&config)).unwrap_or_default();
-    let template = sources.marathon.as_ref().and_then(|source| Template::parse(&source.text).ok());
-    let app = template
-        .and_then(|template| marathon::render(&template, &defaults, json(&sources.resource).as_ref()).ok());
-    let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
-    let env = app.as_ref().and_then(|(app, _)| app.get("env")?.as_object());
-    env.into_iter().flatten().filter_map(text).collect()
+    /// File by file in the order in which they came, in each in the order of places.
+    fn sort(&mut self) {
+        let mut files = BTreeMap::new();
+        for finding in &self.findings {
+            let next = files.len();
+            files.entry(finding.source.file.clone()).or_insert(next);
+        }
+        self.findings.sort_by_key(|finding| {
+            let span = finding.span.as_ref().map(|span| (span.start, span.end));
+            (files.get(&finding.source.file).copied(), span)
+        });
+    }
+
+    fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == severity).count()
+    }
+
+    fn summary(&self) -> String {
+        let counts = finding::counted(&self.findings);
+        let files = self.files.join(", ");
+        let files = if files.is_empty() { files } else { format!("{files}: ") };
+        let unchecked = self.unchecked.as_ref();
+        let unchecked = unchecked.map(|(file, why)| format!("{file}: not checked, because {why}\n"));
+        format!("{files}{counts}\n{}", unchecked.unwrap_or_default())
+    }
+
+    fn json(&self) -> Value {
+        let unchecked = self.unchecked.as_ref().map(|(file, why)| json!({"file": file, "why": why}));
+        json!({
+            "checked": self.files,
+            "unchecked": unchecked.iter().collect::<Vec<_>>(),
+            "findings": self.findings.iter().map(finding::json).collect::<Vec<_>>(),
+            "errors": self.count(Severity::Error),
+            "warnings": self.count(Severity::Warning),
+        })
+    }
 }

@@ -44,7 +44,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
 
 Examples:
   dagpkg new weather && dagpkg up weather
-  dagpkg lint --universe universe --svc svc/svc.yml
+  dagpkg lint weather
   dagpkg build local --out dist && dagpkg serve dist
   dagpkg plan show deploy")]
 struct Cli {
@@ -83,7 +83,7 @@ pub fn main() -> ExitCode {
         Command::Cluster(args) => cluster::run(args),
         Command::Completions(args) => generate::completions(&args),
         Command::Down(args) => down::run(args),
-        Command::Lint(args) => lint::run(args),
+        Command::Lint(args) => lint::run(&args),
         Command::Man(args) => generate::man(&args),
         Command::New(args) => new::run(args),
         Command::Plan(args) => plan::run(args),
@@ -113,13 +113,17 @@ fn start_log(level: LevelFilter) {
         .init();
 }
 
-/// Says why a command failed: the findings that ended it, with the lines that they are about, or else one message.
-fn tell(error: &anyhow::Error) {
-    let report = error.chain().find_map(|cause| match (cause.downcast_ref(), cause.downcast_ref()) {
+/// The findings that ended a command, if that is why it failed.
+fn report(error: &anyhow::Error) -> Option<&Report> {
+    error.chain().find_map(|cause| match (cause.downcast_ref(), cause.downcast_ref()) {
         (Some(BuildError::Package(report)), _) | (_, Some(LoadError::Invalid(report))) => Some(report),
         _ => cause.downcast_ref::<Report>(),
-    });
-    let Some(report) = report else { return complain(error) };
+    })
+}
+
+/// Says why a command failed: the findings that ended it, with the lines that they are about, or else one message.
+fn tell(error: &anyhow::Error) {
+    let Some(report) = report(error) else { return complain(error) };
     show(&report.0);
     let errors = report.count(Severity::Error);
     complain(&format!("stopped by {errors} error{}", if errors == 1 { "" } else { "s" }));

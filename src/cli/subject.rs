@@ -62,6 +62,8 @@ pub struct Subject {
     pub written: Option<Sources>,
     /// The package with parameters of the build replaced.
     pub package: Option<Sources>,
+    /// Where the package was found.
+    pub universe: Option<PathBuf>,
     /// The service file, as named or found. None is no error by itself: [`Subject::service`] says so where one is needed.
     svc: Option<PathBuf>,
     /// Where a service file is looked for by the name that the app gives it.
@@ -77,6 +79,8 @@ pub struct App {
     pub options: Object,
     /// The Marathon app.
     pub app: Object,
+    /// The app's text, which leads back to the template.
+    pub text: Source,
     /// What is still to be set before the package can be installed.
     pub unset: Vec<Finding>,
 }
@@ -106,6 +110,7 @@ impl SubjectArgs {
         let subject = Subject {
             package: package.transpose()?,
             written,
+            universe,
             svc: self.svc.clone(),
             dirs,
             user: self.given.user_options()?,
@@ -127,6 +132,12 @@ impl GivenArgs {
     /// The options alone, the later over the earlier.
     pub fn user_options(&self) -> anyhow::Result<UserOptions> {
         let mut user = UserOptions::default();
+        self.add_to(&mut user)?;
+        Ok(user)
+    }
+
+    /// Puts the options on top of others.
+    fn add_to(&self, user: &mut UserOptions) -> anyhow::Result<()> {
         for path in &self.options {
             let source = files::read_source(path)?;
             user.add_file(source.with_context(|| format!("{}: there is no such file", path.display()))?)?;
@@ -134,7 +145,7 @@ impl GivenArgs {
         for setting in &self.set {
             user.add_setting(setting)?;
         }
-        Ok(user)
+        Ok(())
     }
 }
 
@@ -149,6 +160,18 @@ fn read_package(universe: &Path) -> Result<Sources, Report> {
 }
 
 impl Subject {
+    /// Puts options below all that the user gave.
+    pub fn with_options_below(mut self, below: UserOptions, given: &GivenArgs) -> anyhow::Result<Self> {
+        self.user = below;
+        given.add_to(&mut self.user)?;
+        Ok(self)
+    }
+
+    /// The options that were given, without the package's defaults.
+    pub fn given_options(&self) -> Object {
+        self.user.merged()
+    }
+
     /// The app that the package is with the user's options; none without a package or without a template. What the user
     /// gave must be allowed; what is still to be given before the package can be installed is told beside.
     pub fn app(&self) -> Result<Option<App>, Report> {
@@ -160,8 +183,9 @@ impl Subject {
         let rendered = Template::parse(&template.text)
             .map_err(RenderError::from)
             .and_then(|parsed| marathon::render(&parsed, &options, resource.as_ref()));
-        let (app, _) = rendered.map_err(|error| error.finding(template))?;
-        Ok(Some(App { options, app, unset }))
+        let (app, rendered) = rendered.map_err(|error| error.finding(template))?;
+        let text = template.made_into(rendered.text, rendered.origins);
+        Ok(Some(App { options, app, text, unset }))
     }
 
     fn options(&self, package: &Sources, config: Option<&Value>) -> Result<(Object, Vec<Finding>), Report> {

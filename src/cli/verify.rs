@@ -2,7 +2,7 @@
 
 use super::build::Output;
 use super::progress::Progress;
-use crate::finding::{Finding, Severity};
+use crate::finding::{self, Severity};
 use crate::publish::verify::{self, Target, Verified};
 use anyhow::bail;
 use reqwest::Url;
@@ -80,19 +80,13 @@ fn target(args: &Args) -> anyhow::Result<Target> {
 fn summary(verified: &Verified) -> String {
     let packages: Vec<_> =
         verified.packages.iter().map(|(name, version)| format!("{name} {version}")).collect();
-    let count = |severity: Severity| {
-        let n = verified.count(severity);
-        (n > 0).then(|| format!("{n} {severity}{}", if n == 1 { "" } else { "s" }))
-    };
-    let counts: Vec<_> = [Severity::Error, Severity::Warning].into_iter().filter_map(count).collect();
     let mut text = format!("{}:", verified.stub);
     if !packages.is_empty() {
         let bytes = verified.files.iter().filter_map(|file| file.size).sum();
         // a String takes everything
         let _ = write!(text, " {}: {} files, {},", packages.join(", "), verified.files.len(), size(bytes));
     }
-    let counts = if counts.is_empty() { "no findings".to_owned() } else { counts.join(", ") };
-    format!("{text} {counts}\n")
+    format!("{text} {}\n", finding::counted(&verified.findings))
 }
 
 fn size(bytes: u64) -> String {
@@ -112,25 +106,10 @@ fn report(verified: &[Verified]) -> Value {
             "stub": one.stub,
             "packages": packages.collect::<Value>(),
             "files": files.collect::<Value>(),
-            "findings": one.findings.iter().map(finding).collect::<Value>(),
+            "findings": one.findings.iter().map(finding::json).collect::<Value>(),
             "errors": one.count(Severity::Error),
             "warnings": one.count(Severity::Warning),
         })
     });
     stubs.collect()
-}
-
-fn finding(finding: &Finding) -> Value {
-    let place = finding.place();
-    json!({
-        "code": finding.code,
-        "severity": finding.severity,
-        "message": finding.message,
-        "file": &*finding.source.file,
-        "line": place.map(|place| place.line),
-        "column": place.map(|place| place.column),
-        "expected": finding.expected,
-        "help": finding.help,
-        "note": finding.note,
-    })
 }

@@ -24,16 +24,20 @@ impl fmt::Display for Severity {
 
 /// Declares the codes with their texts and severities. `Refusal` is an error in a file that can still be read.
 macro_rules! codes {
-    ($( $(#[$meta:meta])* $name:ident = $text:literal $class:ident ),* $(,)?) => {
+    ($( #[doc = $about:literal] $name:ident = $text:literal $class:ident ),* $(,)?) => {
         /// The kind of a finding; stable over releases.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Code { $( $(#[$meta])* $name ),* }
+        pub enum Code { $( #[doc = $about] $name ),* }
         impl Code {
             /// All codes, in the order of their texts.
             pub const ALL: &[Self] = &[$( Self::$name ),*];
             /// The code as it is printed, `S001` and so on.
             pub fn as_str(self) -> &'static str {
                 match self { $( Self::$name => $text ),* }
+            }
+            /// What is wrong, in one sentence.
+            pub fn summary(self) -> &'static str {
+                match self { $( Self::$name => $about ),* }.trim_ascii()
             }
             /// How bad such a finding is; a single one may be less bad, where it is not certain.
             pub fn severity(self) -> Severity {

@@ -6,6 +6,7 @@
 
 mod code;
 mod collect;
+mod data;
 mod nearest;
 mod render;
 mod source;
@@ -14,6 +15,7 @@ mod tests;
 
 pub use code::{Code, Severity};
 pub use collect::Findings;
+pub use data::{json, sarif};
 pub use nearest::nearest;
 pub use source::Source;
 
@@ -108,10 +110,20 @@ impl Finding {
         self
     }
 
-    /// Where it is in the file.
+    /// Where it begins in the file.
     pub fn place(&self) -> Option<Place> {
         Some(Place::of(&self.source.text, self.span.as_ref()?.start))
     }
+}
+
+/// How many errors and warnings there are, in words.
+pub fn counted(findings: &[Finding]) -> String {
+    let words = |severity: Severity| {
+        let n = findings.iter().filter(|finding| finding.severity == severity).count();
+        (n > 0).then(|| format!("{n} {severity}{}", if n == 1 { "" } else { "s" }))
+    };
+    let counts: Vec<_> = [Severity::Error, Severity::Warning].into_iter().filter_map(words).collect();
+    if counts.is_empty() { "no findings".to_owned() } else { counts.join(", ") }
 }
 
 impl fmt::Display for Finding {
