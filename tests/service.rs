@@ -171,12 +171,20 @@ impl Drop for World {
 
 /// The body of a GET.
 fn http_get(port: u16, path: &str) -> Option<String> {
+    http(port, "GET", path, "").map(|(_, body)| body)
+}
+
+/// Status and body of an answer.
+fn http(port: u16, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
     use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}");
+    write!(stream, "{head}\r\nConnection: close\r\n\r\n{body}").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
-    Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
 fn is_alive(pid: &str) -> bool {
@@ -290,6 +298,48 @@ fn tasks_of_one_pod_have_volumes_of_their_own_even_with_the_same_path() {
     let volumes = find_all(&world.path("cluster").join("agents/0/volumes"), "who");
     let lines: Vec<usize> = volumes.iter().map(|v| fs::read_to_string(v).unwrap().lines().count()).collect();
     assert_eq!(lines, [2, 2], "each has written to a volume of its own");
+}
+
+#[test]
+fn a_pod_is_paused_and_resumed_and_operators_see_what_is_stored_and_counted() {
+    let world = World::new(SERVICE);
+    world.open_db();
+    world.until_deployed();
+    let post = |path: &str, body: &str| http(world.api, "POST", path, body).expect("an answer");
+    assert_eq!(post("/v1/pod/web-0/pause", "{"), (400, String::new()));
+    assert_eq!(post("/v1/pod/web-0/pause", r#"["nix"]"#), (404, "Pod web-0 not found".to_owned()));
+    let (status, body) = post("/v1/pod/web-0/pause", "");
+    assert_eq!(status, 200, "{body}");
+    let said: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(said, serde_json::json!({ "pod": "web-0", "tasks": ["web-0-server"] }));
+    let state = || Some(world.get("/v1/pod/web-0/status")?["tasks"][0]["status"].as_str()?.to_owned());
+    until("the pod to be paused", 30, || (state()? == "PAUSED").then_some(()));
+    assert_eq!(world.starts("web-0"), 1, "its own command does not run");
+    assert_eq!(post("/v1/pod/web-0/resume", r#"["server"]"#).0, 200);
+    until("its own command to run again", 30, || (world.starts("web-0") == 2).then_some(()));
+    until("the pod to run", 30, || (state()? == "RUNNING").then_some(()));
+
+    let properties = world.get("/v1/state/properties").expect("names");
+    assert_eq!(properties, serde_json::json!(["last-completed-update-type"]));
+    let property = http(world.api, "GET", "/v1/state/properties/last-completed-update-type", "");
+    assert_eq!(property, Some((200, "DEPLOY".to_owned())));
+    assert_eq!(http(world.api, "PUT", "/v1/state/refresh", "").map(|(status, _)| status), Some(409));
+    let zone = http(world.api, "GET", "/v1/state/zone/tasks/web-0-server", "");
+    assert_eq!(zone.map(|(status, _)| status), Some(404), "the agent has none");
+    let plans = world.get("/v1/debug/plans?plan=deploy&phase=web").expect("plans");
+    assert_eq!(
+        (&plans["plans"][0]["completedSteps"], &plans["plans"][0]["totalSteps"]),
+        (&4.into(), &4.into())
+    );
+    assert_eq!(plans["plans"][0]["phases"].as_array().map(Vec::len), Some(1));
+    let wrong = world.get("/v1/debug/plans?plan=deploy&phase=nix").expect("an answer");
+    assert_eq!(wrong, serde_json::json!({ "invalid-input": "Phase nix not found" }));
+    let tasks = world.get("/v1/debug/taskStatuses?plan=deploy&phase=job").expect("tasks");
+    assert_eq!(tasks[0]["phases"][0]["steps"][0]["taskStatus"][0]["taskStatus"], "TASK_FINISHED");
+    let metrics = world.get("/v1/metrics").expect("metrics");
+    assert_eq!(metrics["counters"]["operation.launch_group"]["count"], 6);
+    let text = http_get(world.api, "/v1/metrics/prometheus").expect("metrics");
+    assert!(text.contains("\noperation_launch_group 6\n"), "{text}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! and the explanations in `/v2/debug/offers`. Nothing is decided here: reads look at the scheduler, commands are
 //! handed to the loop that drives it. Secrets never appear: tasks only hold references to them.
 
+mod debug;
 mod health;
 mod plans;
 mod pods;
@@ -15,7 +16,7 @@ use crate::scheduler::{Command, CommandError, Scheduler};
 use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -88,6 +89,8 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/pod/{pod}/info", get(pods::info))
         .route("/v1/pod/{pod}/restart", post(pods::restart))
         .route("/v1/pod/{pod}/replace", post(pods::replace))
+        .route("/v1/pod/{pod}/pause", post(pods::pause))
+        .route("/v1/pod/{pod}/resume", post(pods::resume))
         .route("/v1/endpoints", get(pods::endpoints))
         .route("/v1/endpoints/{name}", get(pods::endpoint))
         .route("/v1/configurations", get(state::configurations))
@@ -96,7 +99,17 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/configurations/{id}", get(state::configuration))
         .route("/v1/state/frameworkId", get(state::framework_id))
         .route("/v1/artifacts/template/{config}/{pod}/{task}/{name}", get(state::template))
+        .route("/v1/state/properties", get(state::properties))
+        .route("/v1/state/properties/{key}", get(state::property))
+        .route("/v1/state/refresh", put(state::refresh))
+        .route("/v1/state/zone/tasks", get(state::zones))
+        .route("/v1/state/zone/tasks/{task}", get(state::zone_of_task))
+        .route("/v1/state/zone/{pod}/{ip}", get(state::zone_of_address))
+        .route("/v1/debug/plans", get(debug::plans))
+        .route("/v1/debug/taskStatuses", get(debug::task_statuses))
         .route("/v1/debug/reservations", get(state::reservations))
+        .route("/v1/metrics", get(debug::metrics))
+        .route("/v1/metrics/prometheus", get(debug::prometheus))
         .route("/v2/debug/offers", get(state::offers))
         .with_state(handle)
 }

@@ -59,8 +59,8 @@ fn step_value(scheduler: &Scheduler, step: &Step, now: f64) -> Value {
     let mut shown = value!({
         "id": step.id,
         "name": step.name,
-        "status": step.status().name(),
-        "message": step.message(),
+        "status": scheduler.step_status(step),
+        "message": scheduler.step_message(step),
     });
     let reasons = if step.status() == Status::Complete { Vec::new() } else { scheduler.why(now, step) };
     if !reasons.is_empty() {

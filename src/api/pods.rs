@@ -1,9 +1,10 @@
 //! `/v1/pod` and `/v1/endpoints`: pod instances, and where their ports are.
 
-use super::{Handle, json, not_found};
+use super::{Handle, json, not_found, text};
 use crate::scheduler::{Command, PodCommand, Scheduler, Task};
 use crate::spec::pod_instance_name;
 use crate::wire::Visibility;
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -24,7 +25,8 @@ pub async fn status(State(handle): State<Handle>) -> Response {
     let scheduler = handle.scheduler();
     let mut pods: BTreeMap<&str, BTreeMap<u32, Vec<Value>>> = BTreeMap::new();
     for task in scheduler.tasks().values() {
-        pods.entry(task.pod.as_str()).or_default().entry(task.index).or_default().push(task_value(task));
+        let tasks = pods.entry(task.pod.as_str()).or_default().entry(task.index).or_default();
+        tasks.push(task_value(&scheduler, task));
     }
     let pods: Vec<Value> = pods
         .into_iter()
@@ -39,10 +41,10 @@ pub async fn status(State(handle): State<Handle>) -> Response {
     json(StatusCode::OK, &value!({ "service": scheduler.service_name(), "pods": pods }))
 }
 
-fn task_value(task: &Task) -> Value {
+fn task_value(scheduler: &Scheduler, task: &Task) -> Value {
     let mut shown = value!({ "id": task.info.task_id.value, "name": task.instance() });
-    if task.status.is_some() {
-        shown["status"] = value!(task.state().wire_name().trim_start_matches("TASK_"));
+    if let Some(status) = scheduler.task_status(task) {
+        shown["status"] = value!(status);
     }
     shown
 }
@@ -57,7 +59,7 @@ pub async fn pod_status(State(handle): State<Handle>, Path(pod): Path<String>) -
     if tasks.is_empty() {
         return not_found("Pod", &pod);
     }
-    let tasks: Vec<Value> = tasks.into_iter().map(task_value).collect();
+    let tasks: Vec<Value> = tasks.into_iter().map(|task| task_value(&scheduler, task)).collect();
     json(StatusCode::OK, &value!({ "name": pod, "tasks": tasks }))
 }
 
@@ -77,6 +79,25 @@ pub async fn restart(handle: State<Handle>, pod: Path<String>) -> Response {
 
 pub async fn replace(handle: State<Handle>, pod: Path<String>) -> Response {
     command(handle, pod, PodCommand::Replace).await
+}
+
+pub async fn pause(handle: State<Handle>, pod: Path<String>, body: Bytes) -> Response {
+    match task_names(&body) {
+        Some(tasks) => command(handle, pod, PodCommand::Pause(tasks)).await,
+        None => text(StatusCode::BAD_REQUEST, ""),
+    }
+}
+
+pub async fn resume(handle: State<Handle>, pod: Path<String>, body: Bytes) -> Response {
+    match task_names(&body) {
+        Some(tasks) => command(handle, pod, PodCommand::Resume(tasks)).await,
+        None => text(StatusCode::BAD_REQUEST, ""),
+    }
+}
+
+/// The tasks that a body names: a JSON list, or nothing at all for all of them.
+fn task_names(body: &[u8]) -> Option<Vec<String>> {
+    if body.trim_ascii().is_empty() { Some(Vec::new()) } else { serde_json::from_slice(body).ok() }
 }
 
 async fn command(State(handle): State<Handle>, Path(pod): Path<String>, command: PodCommand) -> Response {
@@ -120,7 +141,7 @@ fn all_endpoints(scheduler: &Scheduler) -> BTreeMap<String, Endpoint> {
 }
 
 /// The address that the task's last status gave, or its agent's name.
-fn host(task: &Task) -> String {
+pub(super) fn host(task: &Task) -> String {
     let container = task.status.as_ref().and_then(|s| s.container_status.as_ref());
     let networks = container.into_iter().flat_map(|c| &c.network_infos);
     let addresses: Vec<&String> =
@@ -140,7 +161,7 @@ pub async fn endpoints(State(handle): State<Handle>) -> Response {
 pub async fn endpoint(State(handle): State<Handle>, Path(name): Path<String>) -> Response {
     let mut all = all_endpoints(&handle.scheduler());
     let Some(Endpoint { address, dns, vip }) = all.remove(&name) else {
-        return super::text(StatusCode::NOT_FOUND, "");
+        return text(StatusCode::NOT_FOUND, "");
     };
     let mut shown = value!({ "address": address, "dns": dns });
     if let Some(vip) = vip {

@@ -1,10 +1,11 @@
 //! Configurations, stored state, config templates, and what operators ask when something does not go on.
 
-use super::{Handle, json, text};
+use super::{Handle, json, pods, text};
 use crate::offer::Reason;
+use crate::scheduler::Task;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json as value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +40,62 @@ pub async fn configuration(State(handle): State<Handle>, Path(id): Path<String>)
 pub async fn framework_id(State(handle): State<Handle>) -> Response {
     match handle.scheduler().framework_id() {
         Some(id) => json(StatusCode::OK, &[id]),
+        None => text(StatusCode::NOT_FOUND, ""),
+    }
+}
+
+/// The names of what is stored about the service as a whole.
+pub async fn properties(State(handle): State<Handle>) -> Response {
+    let scheduler = handle.scheduler();
+    json(StatusCode::OK, &scheduler.properties().keys().collect::<Vec<_>>())
+}
+
+/// One of those values, as it is stored.
+pub async fn property(State(handle): State<Handle>, Path(key): Path<String>) -> Response {
+    match handle.scheduler().properties().get(&key) {
+        // As the SDK does: the text is called JSON, whatever it is.
+        Some(value) => {
+            let body = String::from_utf8_lossy(value).into_owned();
+            ([(axum::http::header::CONTENT_TYPE, "application/json")], body).into_response()
+        }
+        None => text(StatusCode::NOT_FOUND, ""),
+    }
+}
+
+/// There is no cache that could be out of date: nobody else may write the state while the scheduler runs.
+pub async fn refresh() -> Response {
+    text(StatusCode::CONFLICT, "the state is not cached: nobody else writes it while the scheduler runs")
+}
+
+fn zone(task: &Task) -> Option<String> {
+    crate::offer::located(&task.info).zone
+}
+
+/// The zones of tasks, for services that place replicas by them.
+pub async fn zones(State(handle): State<Handle>) -> Response {
+    let scheduler = handle.scheduler();
+    let zones: BTreeMap<String, String> =
+        scheduler.tasks().values().filter_map(|t| Some((t.instance(), zone(t)?))).collect();
+    json(StatusCode::OK, &zones)
+}
+
+/// The zone of one task.
+pub async fn zone_of_task(State(handle): State<Handle>, Path(task): Path<String>) -> Response {
+    match handle.scheduler().tasks().get(&task).and_then(zone) {
+        Some(zone) => text(StatusCode::OK, zone),
+        None => text(StatusCode::NOT_FOUND, ""),
+    }
+}
+
+/// The zone of a pod's task that has this address.
+pub async fn zone_of_address(
+    State(handle): State<Handle>,
+    Path((pod, ip)): Path<(String, String)>,
+) -> Response {
+    let scheduler = handle.scheduler();
+    let mut there = scheduler.tasks().values().filter(|t| t.pod.as_str() == pod && pods::host(t) == ip);
+    match there.find_map(zone) {
+        Some(zone) => text(StatusCode::OK, zone),
         None => text(StatusCode::NOT_FOUND, ""),
     }
 }

@@ -21,6 +21,8 @@ pub struct StoredTask<'a> {
     pub info: &'a TaskInfo,
     /// Its last known state.
     pub state: TaskState,
+    /// An operator wants it to do nothing, in place of its command.
+    pub paused: bool,
 }
 
 /// What is wanted of an offer.

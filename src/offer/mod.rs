@@ -50,6 +50,10 @@ pub struct ServiceContext {
     pub space: String,
     /// The region of pods whose placement says nothing of regions.
     pub region: HomeRegion,
+    /// What a paused task does instead of its command; empty for the usual.
+    pub pause_command: String,
+    /// The bootstrap program, which paused tasks get even where their pod does not list it.
+    pub bootstrap_uri: Option<String>,
     /// Addresses of ports, by port name: variables `ENDPOINT_<NAME>_HOST` and `_PORT`.
     pub endpoints: BTreeMap<String, (String, u16)>,
 }

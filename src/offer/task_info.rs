@@ -3,7 +3,8 @@
 use super::placement::{Located, locate};
 use super::{AgentOffer, PodRequest, ServiceContext, tls};
 use crate::spec::{
-    ExternalVolumeSpec, Limit, NetworkSpec, PodSpec, PortSpec, TaskSpec, env_name, task_instance_name,
+    ExternalVolumeSpec, Limit, NetworkSpec, PodSpec, PortSpec, ReadinessCheckSpec, TaskSpec, env_name,
+    task_instance_name,
 };
 use crate::wire::{
     CheckCommand, CheckInfo, CheckType, CommandInfo, ContainerInfo, ContainerType, DiscoveryInfo,
@@ -12,6 +13,7 @@ use crate::wire::{
     RlimitInfo, SandboxPath, SandboxPathType, Scalar, Seccomp, Secret, SecretReference, SecretType, TaskInfo,
     Uri, Variable, VariableType, Visibility, Volume, VolumeMode, VolumeSource,
 };
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Ports with their numbers.
@@ -118,13 +120,15 @@ pub fn task(
         user: Some(context.user.clone()),
         ..CommandInfo::default()
     };
+    let paused = request.stored.iter().any(|s| s.paused && *s.name == spec.name);
+    let cmd = if paused { pause_command(context) } else { &spec.cmd };
     TaskInfo {
         name: name.clone(),
         agent_id: offer.agent_id.clone(),
         resources: resources.to_vec(),
-        command: Some(CommandInfo { uris: uris(context, request, spec), ..command(&spec.cmd) }),
+        command: Some(CommandInfo { uris: uris(context, request, spec, paused), ..command(cmd) }),
         container: task_container(context, request.pod, spec, request.index),
-        health_check: spec.health_check.as_ref().map(|h| HealthCheck {
+        health_check: spec.health_check.as_ref().filter(|_| !paused).map(|h| HealthCheck {
             r#type: Some(CheckType::Command),
             command: Some(command(&h.cmd)),
             delay_seconds: Some(f64::from(h.delay)),
@@ -134,7 +138,7 @@ pub fn task(
             grace_period_seconds: Some(f64::from(h.grace_period)),
             ..HealthCheck::default()
         }),
-        check: spec.readiness_check.as_ref().map(|r| CheckInfo {
+        check: readiness_check(spec, paused).map(|r| CheckInfo {
             r#type: Some(CheckType::Command),
             command: Some(CheckCommand { command: command(&r.cmd) }),
             delay_seconds: Some(f64::from(r.delay)),
@@ -152,6 +156,24 @@ pub fn task(
         limits: limits(spec),
         ..TaskInfo::default()
     }
+}
+
+/// What a paused task does: it renders its config templates, for whoever looks into its sandbox, and waits.
+const PAUSE: &str = "echo 'This task is paused: it waits until it is resumed.'; \
+                     for program in ./bootstrap ./dagpkg-bootstrap; do \
+                     if [ -x $program ]; then $program --resolve=false; fi; done; exec sleep 2147483647";
+
+fn pause_command(context: &ServiceContext) -> &str {
+    if context.pause_command.is_empty() { PAUSE } else { &context.pause_command }
+}
+
+/// A task's readiness check. A paused task is never ready, so that nothing goes on that waits for it.
+fn readiness_check(spec: &TaskSpec, paused: bool) -> Option<Cow<'_, ReadinessCheckSpec>> {
+    if paused {
+        let never = ReadinessCheckSpec { cmd: "exit 1".to_owned(), interval: 5, delay: 0, timeout: 5 };
+        return Some(Cow::Owned(never));
+    }
+    spec.readiness_check.as_ref().map(Cow::Borrowed)
 }
 
 fn labels(request: &PodRequest<'_>, spec: &TaskSpec, offer: &AgentOffer) -> Labels {
@@ -281,8 +303,10 @@ fn secret_reference(path: &str) -> Secret {
     Secret { r#type: Some(SecretType::Reference), reference, value: None }
 }
 
-fn uris(context: &ServiceContext, request: &PodRequest<'_>, spec: &TaskSpec) -> Vec<Uri> {
-    let plain = request.pod.uris.iter().map(|value| Uri { value: value.clone(), ..Uri::default() });
+fn uris(context: &ServiceContext, request: &PodRequest<'_>, spec: &TaskSpec, paused: bool) -> Vec<Uri> {
+    let listed = &request.pod.uris;
+    let bootstrap = context.bootstrap_uri.iter().filter(|uri| paused && !listed.contains(*uri));
+    let plain = bootstrap.chain(listed).map(|value| Uri { value: value.clone(), ..Uri::default() });
     let templates = spec.config_files.iter().map(|config| Uri {
         value: format!(
             "http://{}:{}/v1/artifacts/template/{}/{}/{}/{}",

@@ -331,6 +331,11 @@ impl Step {
             Work::Erase { .. } => "EraseTaskStateStep",
             Work::Deregister => "DeregisterStep",
         };
-        format!("{class}: {} [{}] with status: {}", self.name, self.id, self.status())
+        let kind = match self.requirement().map(|r| r.recovery) {
+            Some(Recovery::Transient) => " RecoveryType: TRANSIENT",
+            Some(Recovery::Permanent) => " RecoveryType: PERMANENT",
+            _ => "",
+        };
+        format!("{class}: {} [{}] with status: {}{kind}", self.name, self.id, self.status())
     }
 }

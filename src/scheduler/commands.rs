@@ -46,12 +46,16 @@ pub enum PlanCommand {
 }
 
 /// What can be done with pod instances.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PodCommand {
     /// End its tasks and start them again where they are.
     Restart,
     /// End its tasks, give its reservations and volumes up, and start anew anywhere.
     Replace,
+    /// Let these tasks (all if none is named) do nothing, in place of their commands.
+    Pause(Vec<String>),
+    /// Let these tasks (all if none is named) do their work again.
+    Resume(Vec<String>),
 }
 
 /// A command that can't be carried out.
@@ -70,7 +74,7 @@ pub enum CommandError {
     MissingPhase,
 }
 
-fn not_found(kind: &'static str, name: &str) -> CommandError {
+pub(super) fn not_found(kind: &'static str, name: &str) -> CommandError {
     CommandError::NotFound { kind, name: name.to_owned() }
 }
 
@@ -86,7 +90,7 @@ impl Scheduler {
             Command::Plan { plan, phase, step, command } => {
                 (self.plan_command(plan, phase.as_deref(), step.as_deref(), command)?, Vec::new())
             }
-            Command::Pod { pod, command } => (Outcome::Done, self.pod_command(now, pod, *command)?),
+            Command::Pod { pod, command } => (Outcome::Done, self.pod_command(now, pod, command)?),
         };
         self.progress(now, Vec::new());
         Ok((outcome, tasks, self.take_effects()))
@@ -123,24 +127,38 @@ impl Scheduler {
         }
     }
 
-    fn pod_command(&mut self, now: f64, pod: &str, command: PodCommand) -> Result<Vec<String>, CommandError> {
+    fn pod_command(
+        &mut self,
+        now: f64,
+        pod: &str,
+        command: &PodCommand,
+    ) -> Result<Vec<String>, CommandError> {
         let found =
             self.tasks.values().find(|t| pod_instance_name(&t.pod, t.index) == pod).map(Task::pod_instance);
         let found = found.ok_or_else(|| not_found("Pod", pod))?;
-        let of_pod = self.tasks.of_pod(&found);
-        let tasks: Vec<_> = of_pod.map(|t| (t.instance(), t.info.task_id.clone(), t.is_live())).collect();
-        if command == PodCommand::Replace {
-            self.give_up_pod(&found);
+        match command {
+            PodCommand::Pause(names) => return self.pause(now, &found, names, true),
+            PodCommand::Resume(names) => return self.pause(now, &found, names, false),
+            PodCommand::Replace => self.give_up_pod(&found),
+            PodCommand::Restart => {}
         }
-        for (instance, id, live) in &tasks {
-            self.forget_delay(instance);
-            if *live {
-                self.tasks.change(instance, |task| task.notes.restarting = true);
-                self.write_notes(instance);
-                self.kill(now, id);
-            }
+        let tasks: Vec<String> = self.tasks.of_pod(&found).map(Task::instance).collect();
+        for instance in &tasks {
+            self.restart_task(now, instance);
         }
-        Ok(tasks.into_iter().map(|(instance, ..)| instance).collect())
+        Ok(tasks)
+    }
+
+    /// Ends a task that runs. What keeps the service up then launches it again, without any delay.
+    pub(super) fn restart_task(&mut self, now: f64, instance: &str) {
+        self.forget_delay(instance);
+        let Some(id) = self.tasks.get(instance).filter(|t| t.is_live()).map(|t| t.info.task_id.clone())
+        else {
+            return;
+        };
+        self.tasks.change(instance, |task| task.notes.restarting = true);
+        self.write_notes(instance);
+        self.kill(now, &id);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the scheduler is told by its environment.
 
 use crate::offer::ExecutorOverhead;
-use crate::spec::ServiceSpec;
+use crate::spec::{ReplacementPolicy, ServiceSpec};
 use std::collections::BTreeMap;
 
 /// Settings that do not belong to the service file. Names and defaults of the variables are the SDK's.
@@ -31,6 +31,12 @@ pub struct Config {
     pub region_aware: bool,
     /// The region that pods stay in unless their placement says otherwise; the master's when not given.
     pub region: Option<String>,
+    /// When pods that stay down are replaced without an operator, unless the service file says so itself.
+    pub replacement: Option<ReplacementPolicy>,
+    /// What a paused task does instead of its command; empty for the usual.
+    pub pause_command: String,
+    /// The bootstrap program, for paused tasks.
+    pub bootstrap_uri: Option<String>,
     /// The service is to be removed.
     pub uninstall: bool,
     /// Seconds that Mesos keeps tasks while the scheduler is away.
@@ -61,10 +67,12 @@ pub struct ConfigError {
 }
 
 /// The variables that a scheduler reads of its environment, beside those that the service file names.
-pub const VARIABLES: [&str; 20] = [
+pub const VARIABLES: [&str; 25] = [
     "ALLOW_REGION_AWARENESS",
+    "BOOTSTRAP_URI",
     "DCOS_SERVICE_ACCOUNT_CREDENTIAL",
     "DCOS_SPACE",
+    "ENABLE_AUTOMATIC_POD_REPLACEMENT",
     "ENABLE_BACKOFF",
     "ENABLE_ROLE_MIGRATION",
     "EXECUTOR_CPUS",
@@ -78,6 +86,9 @@ pub const VARIABLES: [&str; 20] = [
     "MARATHON_APP_ID",
     "MARATHON_NAME",
     "MESOS_ALLOCATION_ROLE",
+    "MIN_REPLACE_DELAY_SECS",
+    "PAUSE_OVERRIDE_CMD",
+    "PERMANENT_FAILURE_TIMEOUT_SECS",
     "SDK_UNINSTALL",
     "SERVICE_REGION",
     "SERVICE_TLD",
@@ -132,10 +143,28 @@ impl Config {
             service_account: env.get("DCOS_SERVICE_ACCOUNT_CREDENTIAL").is_some_and(|c| !c.is_empty()),
             region_aware,
             region: region.cloned(),
+            replacement: replacement(env)?,
+            pause_command: text("PAUSE_OVERRIDE_CMD", ""),
+            bootstrap_uri: env.get("BOOTSTRAP_URI").filter(|uri| !uri.is_empty()).cloned(),
             uninstall: env.contains_key("SDK_UNINSTALL"),
             failover_timeout: FAILOVER_TIMEOUT,
         })
     }
+}
+
+/// The policy by which services of the SDK replace pods, from the variables that they read.
+fn replacement(env: &BTreeMap<String, String>) -> Result<Option<ReplacementPolicy>, ConfigError> {
+    if !boolean(env, "ENABLE_AUTOMATIC_POD_REPLACEMENT", false)? {
+        return Ok(None);
+    }
+    Ok(Some(ReplacementPolicy {
+        permanent_failure_timeout_secs: seconds(
+            env,
+            "PERMANENT_FAILURE_TIMEOUT_SECS",
+            ReplacementPolicy::TIMEOUT,
+        )?,
+        min_replace_delay_secs: seconds(env, "MIN_REPLACE_DELAY_SECS", ReplacementPolicy::MIN_DELAY)?,
+    }))
 }
 
 /// Where tasks reach this scheduler: its name on DC/OS, or its address where names under `.localhost` mean this machine.
@@ -187,6 +216,15 @@ fn boolean(env: &BTreeMap<String, String>, name: &str, default: bool) -> Result<
             Err(ConfigError { name: name.to_owned(), value: value.clone(), expected: "true or false" })
         }
     }
+}
+
+fn seconds(env: &BTreeMap<String, String>, name: &str, default: u32) -> Result<u32, ConfigError> {
+    let Some(value) = env.get(name) else { return Ok(default) };
+    value.trim().parse().map_err(|_| ConfigError {
+        name: name.to_owned(),
+        value: value.clone(),
+        expected: "a whole number of seconds, 0 or more",
+    })
 }
 
 fn number(env: &BTreeMap<String, String>, name: &str, default: f64) -> Result<f64, ConfigError> {

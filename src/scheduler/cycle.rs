@@ -76,6 +76,7 @@ impl Scheduler {
                 return;
             }
             for pod in &pods {
+                self.note_failures(now, pod);
                 self.refresh_recovery(pod);
             }
             let about =
@@ -169,7 +170,7 @@ impl Scheduler {
     }
 
     /// Why a launch has no offer.
-    pub(super) fn why_no_offer(&self, of: StepRef, requirement: &Requirement) -> Vec<String> {
+    pub(super) fn why_no_offer(&self, now: f64, of: StepRef, requirement: &Requirement) -> Vec<String> {
         let why = self.wanted.why(of);
         if !why.is_empty() {
             return why.to_vec();
@@ -178,7 +179,15 @@ impl Scheduler {
             Some(Source::Agent(agent)) => {
                 let task = self.tasks.of_pod(&requirement.instance()).find(|t| t.info.agent_id == *agent);
                 let hostname = task.map(|t| located(&t.info).hostname).unwrap_or_default();
-                vec![format!("waits for an offer of {hostname} ({agent}), where its reservations are")]
+                let pod = requirement.pod_instance();
+                let instead = self.replaced_in(now, &requirement.instance()).map_or_else(
+                    || format!("`pod replace {pod}` starts it anew elsewhere"),
+                    |seconds| format!("{pod} is replaced elsewhere in {seconds:.0} s"),
+                );
+                vec![
+                    format!("waits for an offer of {hostname} ({agent}), where its reservations are"),
+                    format!("should that agent not come back: {instead}, without its volumes' data"),
+                ]
             }
             Some(Source::Anywhere(_)) => vec!["waits for an offer".to_owned()],
             Some(Source::Nowhere) => {

@@ -47,6 +47,11 @@ impl Demand {
         self.suppressed = false;
     }
 
+    /// Whether the master was told that no offers are wanted.
+    pub(super) fn is_suppressed(&self) -> bool {
+        self.suppressed
+    }
+
     /// Offers were declined for so long that they may be missed.
     pub(super) fn declined_for_long(&mut self) {
         self.declined = true;

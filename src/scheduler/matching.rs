@@ -216,7 +216,12 @@ impl Scheduler {
             peers: Peers::new(spread, located),
             stored: own
                 .iter()
-                .map(|t| StoredTask { name: &t.name, info: &t.info, state: t.state() })
+                .map(|t| StoredTask {
+                    name: &t.name,
+                    info: &t.info,
+                    state: t.state(),
+                    paused: t.notes.paused,
+                })
                 .collect(),
             config_id: self.config_of(requirement),
             env: &requirement.env,
@@ -245,7 +250,10 @@ impl Scheduler {
             let notes = match (planned.launch, before) {
                 (false, Some(before)) => Notes { permanently_failed: false, ..before.notes },
                 (false, None) => Notes::default(),
-                (true, _) => Notes { unconfirmed, ..Notes::default() },
+                (true, before) => {
+                    let paused = before.is_some_and(|before| before.notes.paused);
+                    Notes { unconfirmed, paused, idle: paused, ..Notes::default() }
+                }
             };
             if planned.launch {
                 started.push((planned.name.clone(), task_id));

@@ -10,12 +10,15 @@
 
 mod commands;
 mod config;
+mod counters;
 mod cycle;
 mod demand;
 mod held;
 mod matching;
+mod pause;
 mod recovery;
 mod removal;
+mod replace;
 mod start;
 mod state;
 mod tasks;
@@ -27,6 +30,7 @@ mod wanted;
 
 pub use commands::{Command, CommandError, PlanCommand, PodCommand};
 pub use config::{Backoff, Config, ConfigError, VARIABLES};
+pub use counters::Counters;
 pub use matching::OfferOutcome;
 pub use start::{StartError, Stored};
 pub use state::{Ids, Notes, Task, Write, path};
@@ -110,9 +114,13 @@ pub struct Scheduler {
     /// Task instances that wait before they are tried again, and until when.
     delayed: Due<String>,
     demand: demand::Demand,
+    replacements: replace::Replacements,
     /// The master was asked to remove the framework.
     leaving: bool,
     outcomes: VecDeque<OfferOutcome>,
+    counters: Counters,
+    /// What is stored about the service as a whole, by name.
+    properties: BTreeMap<String, Vec<u8>>,
     /// The steps that offers are looked for.
     wanted: Wanted,
     /// What has yet to be looked at again.
@@ -126,6 +134,7 @@ impl Scheduler {
     /// Takes in an event; `now` is in seconds and never goes back.
     pub fn handle(&mut self, now: f64, event: Event) -> Vec<Effect> {
         self.wake(now);
+        self.counters.count_event(&event);
         let mut offers = Vec::new();
         match event {
             Event::Subscribed { framework_id } => self.on_subscribed(now, framework_id),
@@ -152,6 +161,7 @@ impl Scheduler {
         self.wake(now);
         if self.connected {
             self.reconcile(now);
+            self.replace_what_stays_down(now);
             self.repeat_kills(now);
             self.advance_removal(now);
             self.cycle(now, offers);
@@ -266,6 +276,21 @@ impl Scheduler {
         &self.outcomes
     }
 
+    /// What is stored about the service as a whole, by name.
+    pub fn properties(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.properties
+    }
+
+    /// What happened since this start, counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Whether the master was told that no offers are wanted.
+    pub fn is_suppressed(&self) -> bool {
+        self.demand.is_suppressed()
+    }
+
     /// Why a step does not go on; empty when there is nothing to say.
     pub fn why(&self, now: f64, step: &Step) -> Vec<String> {
         let mut reasons = step.errors.clone();
@@ -279,7 +304,7 @@ impl Scheduler {
         let of = about.find(|of| self.plans.step(*of).is_some_and(|s| s.id == step.id));
         if let Work::Launch { requirement, tracked, .. } = &step.work {
             self.why_tasks(now, requirement, tracked, &mut reasons);
-            reasons.extend(of.into_iter().flat_map(|of| self.why_no_offer(of, requirement)));
+            reasons.extend(of.into_iter().flat_map(|of| self.why_no_offer(now, of, requirement)));
         }
         if reasons.is_empty() {
             reasons.extend(of.and_then(|of| self.held_back(of)));
@@ -330,6 +355,8 @@ impl Scheduler {
                 Some(region) => HomeRegion::Named(region.clone()),
                 None => HomeRegion::Local(self.master_region.clone()),
             },
+            pause_command: config.pause_command.clone(),
+            bootstrap_uri: config.bootstrap_uri.clone(),
             endpoints: BTreeMap::new(),
         };
         context.endpoints = self.endpoints(&context.vip_host());
@@ -371,6 +398,7 @@ impl Scheduler {
         let framework_id = self.framework_id.as_deref().map(FrameworkId::from);
         let mut call = Call { framework_id, r#type, ..Call::default() };
         fill(&mut call);
+        self.counters.count_call(&call);
         self.calls.push(call);
     }
 
@@ -381,6 +409,9 @@ impl Scheduler {
     }
 
     fn write(&mut self, path: String, value: Vec<u8>) {
+        if let Some(name) = path.strip_prefix(path::PROPERTIES) {
+            self.properties.insert(name.to_owned(), value.clone());
+        }
         self.writes.set(path, value);
     }
 
@@ -422,6 +453,9 @@ fn why_task(now: f64, instance: &str, task: &Task, progress: Option<TaskProgress
         Some(TaskProgress::Starting) => Some(format!("{instance}: launched, not yet running")),
         Some(TaskProgress::Delayed(until)) => {
             Some(format!("{}; tried again in {:.0} s", ended(), (until - now).max(0.0)))
+        }
+        Some(TaskProgress::Started) if task.notes.idle => {
+            Some(format!("{instance}: paused by an operator, until its pod is resumed"))
         }
         Some(TaskProgress::Started) if !task.is_ready() => {
             let check = task.status.as_ref().and_then(|s| s.check_status.as_ref());

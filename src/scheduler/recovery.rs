@@ -64,13 +64,13 @@ impl Scheduler {
     }
 
     /// Whether a task is meant to stay up and was brought up before.
-    fn stays_up(&self, task: &Task) -> bool {
+    pub(super) fn stays_up(&self, task: &Task) -> bool {
         let pod = self.service.spec.pod(&task.pod);
         let wanted = pod.is_some_and(|p| task.index < p.count && p.task(&task.name).is_some());
         wanted && task.was_launched() && self.task_spec(task).is_some_and(|s| s.goal == Goal::Running)
     }
 
-    fn has_failed(&self, task: &Task) -> bool {
+    pub(super) fn has_failed(&self, task: &Task) -> bool {
         let state = task.state();
         let down = state.is_terminal()
             || matches!(state, TaskState::Lost | TaskState::Unreachable | TaskState::GoneByOperator)

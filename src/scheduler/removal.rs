@@ -178,6 +178,7 @@ impl Scheduler {
         self.framework_id = None;
         self.tasks = Tasks::default();
         self.wanted = super::Wanted::default();
+        self.properties.clear();
         self.writes.remove(String::new());
         for plan in 0..self.plans.as_slice().len() {
             if let Some(plan) = self.plans.get_mut(plan) {

@@ -2,7 +2,9 @@
 
 use super::recovery::RECOVERY;
 use super::state::{Ids, Notes, Task, Writes, path};
-use super::{Config, Effect, Scheduler, Tasks, Touched, Wanted, demand, updates, validate};
+use super::{
+    Config, Counters, Effect, Scheduler, Tasks, Touched, Wanted, demand, replace, updates, validate,
+};
 use crate::offer::label;
 use crate::plan::{self, BuildError, Due, Order, Plan, Plans, Requirement, Status, StepAt};
 use crate::spec::{Goal, PlanSpec, Service, ServiceSpec};
@@ -68,6 +70,9 @@ impl Scheduler {
         seed: [u8; 16],
     ) -> Result<(Self, Vec<Effect>), StartError> {
         service.spec.region.clone_from(&config.region);
+        service.spec.role = Some(config.role.clone());
+        let policy = &mut service.spec.replacement_failure_policy;
+        *policy = policy.or(config.replacement);
         let configurations = read_configurations(stored)?;
         let mut tasks = Tasks::new(configurations.values().chain([&service.spec]));
         for task in read_tasks(stored)? {
@@ -89,8 +94,11 @@ impl Scheduler {
             waits: BTreeMap::new(),
             delayed: Due::default(),
             demand: demand::Demand::default(),
+            replacements: replace::Replacements::default(),
             leaving: false,
             outcomes: VecDeque::new(),
+            counters: Counters::default(),
+            properties: properties(stored),
             wanted: Wanted::default(),
             touched: Touched::default(),
             ids: Ids::new(seed),
@@ -106,7 +114,7 @@ impl Scheduler {
             let plan = scheduler.uninstall_plan();
             scheduler.plans.push(plan);
         } else {
-            let errors = scheduler.update_config()?;
+            let errors = scheduler.update_config(deployed_before)?;
             scheduler.build_plans(deployed_before, errors)?;
         }
         let effects = scheduler.take_effects();
@@ -134,9 +142,9 @@ impl Scheduler {
     }
 
     /// Makes the service file the target, or keeps the old target and says why.
-    fn update_config(&mut self) -> Result<Vec<String>, StartError> {
+    fn update_config(&mut self, deployed_before: bool) -> Result<Vec<String>, StartError> {
         let old = self.configurations.get(&self.target).cloned();
-        let mut errors = validate::update(old.as_ref(), &self.service.spec);
+        let mut errors = validate::update(old.as_ref(), &self.service.spec, deployed_before);
         if !self.config.service_account {
             errors.extend(validate::without_account(&self.service.spec));
         }
@@ -275,6 +283,13 @@ fn children<'a>(stored: &'a Stored, path: &str) -> BTreeSet<&'a str> {
     let below =
         stored.range(prefix.clone()..).map(|(p, _)| p.as_str()).take_while(|p| p.starts_with(&prefix));
     below.filter_map(|p| p.get(prefix.len()..)?.split('/').next()).collect()
+}
+
+fn properties(stored: &Stored) -> BTreeMap<String, Vec<u8>> {
+    let named = |(path, value): (&String, &Vec<u8>)| {
+        Some((path.strip_prefix(path::PROPERTIES)?.to_owned(), value.clone()))
+    };
+    stored.iter().filter_map(named).collect()
 }
 
 fn read_configurations(stored: &Stored) -> Result<BTreeMap<String, ServiceSpec>, StartError> {

@@ -69,6 +69,8 @@ pub mod path {
     pub const SERVICE_NAME: &str = "servicename";
     /// The layout's version, as text.
     pub const SCHEMA_VERSION: &str = "SchemaVersion";
+    /// What is stored about the service as a whole is below this.
+    pub const PROPERTIES: &str = "Properties/";
     /// Set once the service is being removed.
     pub const UNINSTALLING: &str = "Properties/uninstalling";
     /// `DEPLOY` once the deploy plan has been complete.
@@ -83,6 +85,7 @@ pub mod path {
 
 /// What is noted about a task beside how it was launched and how it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools)] // each is stored under its name
 pub struct Notes {
     /// Its reservations are given up; it is to start anew elsewhere.
     #[serde(default)]
@@ -94,6 +97,15 @@ pub struct Notes {
     /// An operator, not a failure, ended it: nothing waits before it starts again.
     #[serde(default)]
     pub restarting: bool,
+    /// An operator wants it to do nothing, in place of its command.
+    #[serde(default)]
+    pub paused: bool,
+    /// It was launched to do nothing.
+    #[serde(default)]
+    pub idle: bool,
+    /// Since when it is down (seconds since 1970), where pods that stay down are replaced without an operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_at: Option<u64>,
 }
 
 /// A task instance that was launched, or reserved for.

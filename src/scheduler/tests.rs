@@ -1,5 +1,7 @@
 //! The scheduler against a small cluster in memory, which keeps account of every resource as Mesos does.
 
+mod operators;
+
 use super::*;
 use crate::finding::Source;
 use crate::spec::{Context, parse};
@@ -65,6 +67,8 @@ struct World {
     /// ACCEPTs that never reach the master.
     lose_accepts: u32,
     suppressed: bool,
+    /// The agent offers what it has.
+    offering: bool,
 }
 
 fn ports(begin: u64, end: u64) -> Resource {
@@ -94,6 +98,7 @@ impl World {
             effects_left: usize::MAX,
             lose_accepts: 0,
             suppressed: false,
+            offering: true,
         };
         world.perform(effects);
         world.subscribe();
@@ -340,7 +345,7 @@ impl World {
     /// Lets a second pass, with everything that happens in it. `false` when the scheduler has crashed.
     fn step(&mut self) -> bool {
         self.now += 1.0;
-        if !self.suppressed {
+        if !self.suppressed && self.offering {
             let offer = self.offer();
             self.events.push_back(Event::Offers(vec![offer]));
         }
@@ -633,18 +638,18 @@ fn what_an_update_may_not_change_is_refused() {
         ("cpus: 0.2", "cpus: 0.2, resource-limits: {cpus: 0.1}", "web.server.resource-limits.cpus"),
     ];
     let old = service(&with_volume).spec;
-    assert_eq!(validate::update(Some(&old), &old), []);
+    assert_eq!(validate::update(Some(&old), &old, true), []);
     for (from, to, field) in table {
         let new = service(&with_volume.replace(from, to)).spec;
-        let errors = validate::update(Some(&old), &new);
+        let errors = validate::update(Some(&old), &new, true);
         assert!(errors.iter().any(|e| e.field.contains(field) && !e.fatal), "{to}: {errors:?}");
     }
     let new = ServiceSpec { region: Some("r1".to_owned()), ..old.clone() };
-    assert!(validate::update(Some(&old), &new).iter().any(|e| e.field == "region" && !e.fatal));
+    assert!(validate::update(Some(&old), &new, true).iter().any(|e| e.field == "region" && !e.fatal));
     let new = ServiceSpec { user: "somebody".to_owned(), ..old.clone() };
-    assert!(validate::update(Some(&old), &new).iter().any(|e| e.field == "user" && e.fatal));
+    assert!(validate::update(Some(&old), &new, true).iter().any(|e| e.field == "user" && e.fatal));
     let new = ServiceSpec { name: "a__b".to_owned(), ..old.clone() };
-    assert!(validate::update(None, &new).iter().any(|e| e.field == "service.name"));
+    assert!(validate::update(None, &new, true).iter().any(|e| e.field == "service.name"));
 }
 
 #[test]

@@ -221,5 +221,6 @@ fn take_in(task: &mut Task, status: &TaskStatus) {
     }
     if status.state == TaskState::Running {
         task.notes.restarting = false;
+        task.notes.failed_at = None;
     }
 }

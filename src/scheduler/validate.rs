@@ -31,14 +31,32 @@ impl std::fmt::Display for ConfigurationError {
 }
 
 /// All reasons why `new` can't be run, or (with `old`) can't replace what runs.
-pub fn update(old: Option<&ServiceSpec>, new: &ServiceSpec) -> Vec<ConfigurationError> {
+/// `deployed` is whether the deploy plan has been complete.
+pub fn update(old: Option<&ServiceSpec>, new: &ServiceSpec, deployed: bool) -> Vec<ConfigurationError> {
     let mut errors = service_name(old, new);
     errors.extend(limits(new));
     errors.extend(new.pods.iter().filter_map(placement));
     if let Some(old) = old {
         errors.extend(user(old, new));
         errors.extend(region(old, new));
-        errors.extend(old.pods.iter().flat_map(|before| pod(before, new.pod(&before.pod_type))));
+        let moves = role_changes(old, new);
+        errors.extend(moves.filter(|_| !deployed).map(|(before, after)| ConfigurationError {
+            fatal: true,
+            ..error(
+                "role".into(),
+                Some(before.to_owned()),
+                after.to_owned(),
+                "the role can't be changed before the deployment of before is complete",
+            )
+        }));
+        for before in &old.pods {
+            let after = new.pod(&before.pod_type);
+            errors.extend(pod(before, after));
+            // As in the SDK: what moves to another role gets new volumes anyway.
+            if let Some(after) = after.filter(|_| moves.is_none()) {
+                errors.extend(pod_volumes(before, after));
+            }
+        }
     }
     errors
 }
@@ -106,6 +124,12 @@ fn region(old: &ServiceSpec, new: &ServiceSpec) -> Option<ConfigurationError> {
     })
 }
 
+/// The roles before and after, where both are known and differ.
+fn role_changes<'a>(old: &'a ServiceSpec, new: &'a ServiceSpec) -> Option<(&'a str, &'a str)> {
+    let roles = old.role.as_deref().zip(new.role.as_deref());
+    roles.filter(|(before, after)| before != after)
+}
+
 fn placement(pod: &PodSpec) -> Option<ConfigurationError> {
     let placement = pod.placement.as_ref()?;
     let why = placement.error.as_ref()?;
@@ -163,6 +187,12 @@ fn pod(before: &PodSpec, after: Option<&PodSpec>) -> Vec<ConfigurationError> {
             message,
         ));
     }
+    errors
+}
+
+fn pod_volumes(before: &PodSpec, after: &PodSpec) -> Vec<ConfigurationError> {
+    let name = &before.pod_type;
+    let mut errors = Vec::new();
     let (old, new) = (volumes(&before.volumes), volumes(&after.volumes));
     if old != new {
         errors.push(error(format!("pods.{name}.volumes"), Some(old), new, VOLUMES));

@@ -62,9 +62,32 @@ pub struct ServiceSpec {
     /// says it, and here it is kept to see when it changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
+    /// The role of new reservations. No key of the file either: kept to see when the service moves to another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// When pods that stay down are replaced without an operator; never if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replacement_failure_policy: Option<ReplacementPolicy>,
     /// The pods, in file order, which is deploy order.
     #[serde(rename = "pod-specs")]
     pub pods: Vec<PodSpec>,
+}
+
+/// When pods that stay down are replaced without an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ReplacementPolicy {
+    /// Seconds for which a task must be down.
+    pub permanent_failure_timeout_secs: u32,
+    /// Seconds from one replacement to the next, at least.
+    pub min_replace_delay_secs: u32,
+}
+
+impl ReplacementPolicy {
+    /// The SDK's default: twenty minutes.
+    pub const TIMEOUT: u32 = 1200;
+    /// The SDK's default.
+    pub const MIN_DELAY: u32 = 10;
 }
 
 /// One pod type: tasks that live on the same agent and share volumes.

@@ -1,7 +1,7 @@
 //! Reading the root of a service file. Used only by the rest of `spec`.
 
 use super::fields::Fields;
-use super::model::{PodSpec, Service, ServiceSpec};
+use super::model::{PodSpec, ReplacementPolicy, Service, ServiceSpec};
 use super::pod::{self, Places};
 use super::{plans, uses};
 use crate::finding::Code;
@@ -21,11 +21,42 @@ pub(super) fn read(mut root: Fields, context: &super::Context) -> Service {
         scheduler.finish();
     }
     let principal = principal.unwrap_or_else(|| format!("{name}-principal"));
+    let replacement_failure_policy = replacement(&mut root);
     let (pods, places) = pods(&mut root, context);
     let plans = plans::read(&mut root, &pods, &places);
     uses::check(&root, &pods, &places, &plans);
     root.finish();
-    Service { spec: ServiceSpec { name, principal, user, zookeeper, web_url, region: None, pods }, plans }
+    let (region, role) = (None, None);
+    let spec = ServiceSpec {
+        name,
+        principal,
+        user,
+        zookeeper,
+        web_url,
+        region,
+        role,
+        replacement_failure_policy,
+        pods,
+    };
+    Service { spec, plans }
+}
+
+/// When pods are replaced without an operator.
+fn replacement(root: &mut Fields) -> Option<ReplacementPolicy> {
+    if !root.has("replacement-failure-policy") {
+        return None;
+    }
+    let mut policy = root.block("replacement-failure-policy")?;
+    let read = ReplacementPolicy {
+        permanent_failure_timeout_secs: policy
+            .integer("permanent-failure-timeout-secs")
+            .unwrap_or(ReplacementPolicy::TIMEOUT),
+        min_replace_delay_secs: policy
+            .integer("min-replace-delay-secs")
+            .unwrap_or(ReplacementPolicy::MIN_DELAY),
+    };
+    policy.finish();
+    Some(read)
 }
 
 fn name(root: &mut Fields) -> String {

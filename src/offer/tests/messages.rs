@@ -355,3 +355,27 @@ fn a_virtual_address_is_a_label_of_its_port() {
     assert!(label["key"].as_str().is_some_and(|key| key.starts_with("VIP_id-")), "{label}");
     assert_eq!(label["value"], json!("site:80"));
 }
+
+#[test]
+fn a_paused_task_gets_the_bootstrap_program_and_the_command_that_the_scheduler_was_given() {
+    let paused = |uris: &str, command: &str| {
+        let pod =
+            pod_of(&format!("{uris}    tasks:\n      t: {{goal: RUNNING, cmd: own, cpus: 1, memory: 32}}\n"));
+        let mut case = Case::new(pod);
+        case.context.bootstrap_uri = Some("http://host/bootstrap".to_owned());
+        case.context.pause_command = command.to_owned();
+        let offer = case.launched(TaskState::Killed);
+        case.paused = true;
+        let launch = case.launch(&offer);
+        message(&launch, "pod-1-t").0["command"].clone()
+    };
+    let command = paused("    uris: ['http://host/own']\n", "");
+    assert!(command["value"].as_str().is_some_and(|c| c.contains("./bootstrap") && !c.contains("own")));
+    assert_eq!(
+        command["uris"],
+        json!([{ "value": "http://host/bootstrap" }, { "value": "http://host/own" }])
+    );
+    let command = paused("    uris: ['http://host/bootstrap']\n", "sleep 1");
+    assert_eq!(command["value"], "sleep 1");
+    assert_eq!(command["uris"], json!([{ "value": "http://host/bootstrap" }]), "it is there once");
+}

@@ -85,6 +85,7 @@ struct Case {
     stored: Vec<(TaskName, TaskInfo, TaskState)>,
     peers: Vec<Located>,
     env: BTreeMap<String, String>,
+    paused: bool,
     ids: u32,
 }
 
@@ -93,11 +94,13 @@ impl Case {
     fn new(pod: PodSpec) -> Self {
         let tasks = pod.tasks.iter().map(|t| t.name.clone()).collect();
         let (stored, peers) = (Vec::new(), Vec::new());
-        Self { context: context(), pod, tasks, stored, peers, env: BTreeMap::new(), ids: 0 }
+        Self { context: context(), pod, tasks, stored, peers, env: BTreeMap::new(), paused: false, ids: 0 }
     }
 
     fn evaluate(&mut self, offer: &AgentOffer) -> Evaluation {
-        let stored = self.stored.iter().map(|(name, info, state)| StoredTask { name, info, state: *state });
+        let paused = self.paused;
+        let stored = self.stored.iter();
+        let stored = stored.map(|(name, info, state)| StoredTask { name, info, state: *state, paused });
         let mut spread = Spread::by(counted_fields(&self.pod));
         for peer in &self.peers {
             spread.add(peer);

@@ -104,6 +104,8 @@ mappings! {
             "The service's own web page, which Mesos links to.";
         "scheduler": Block(&SCHEDULER), Optional("its defaults"),
             "How the scheduler presents itself to Mesos.";
+        "replacement-failure-policy": Block(&REPLACEMENT), Optional("operators replace pods"),
+            "Replaces pods that stay down, without an operator. Their volumes are given up.";
         "pods": Named(&TASK_NAME, &POD), Required,
             "The pods by type. Their order is the order of deployment.";
         "plans": Named(&ANY_NAME, &PLAN), Optional("a generated `deploy`"),
@@ -117,6 +119,13 @@ mappings! {
             "The cluster's ZooKeeper, `host:port`; the scheduler's own flags win.";
         "user": Text, Default("root"),
             "The operating system user of every task. It cannot be changed once the service is deployed.";
+    }
+
+    REPLACEMENT = "replacement-failure-policy", "When pods that stay down are replaced without an operator."; {
+        "permanent-failure-timeout-secs": Integer(0, MAX_U32), Default("1200"),
+            "How long a task must be down until its pod instance is replaced, seconds.";
+        "min-replace-delay-secs": Integer(0, MAX_U32), Default("10"),
+            "How long the service waits from one replacement to the next, at least, seconds.";
     }
 
     POD = "pod" ignores true, "Tasks that run on the same agent and may share volumes. Instances are called `<type>-<index>`."; {

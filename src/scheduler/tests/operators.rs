@@ -1,0 +1,205 @@
+//! What operators hold, and what is replaced without them.
+
+use super::*;
+
+fn pod(world: &mut World, pod: &str, command: PodCommand) -> Result<Vec<String>, CommandError> {
+    let command = Command::Pod { pod: pod.to_owned(), command };
+    let (_, tasks, effects) = world.scheduler.command(world.now, &command)?;
+    world.perform(effects);
+    Ok(tasks)
+}
+
+fn status(world: &World, task: &str) -> Option<&'static str> {
+    world.scheduler.task_status(world.scheduler.tasks().get(task)?)
+}
+
+fn command_of(world: &World, task: &str) -> String {
+    let task = &world.running[&world.id_of(task)];
+    task.command.as_ref().and_then(|c| c.value.clone()).unwrap_or_default()
+}
+
+/// How operators see the steps of a plan.
+fn seen(world: &World, plan: &str) -> Vec<&'static str> {
+    world.scheduler.plan(plan).unwrap().steps().map(|s| world.scheduler.step_status(s)).collect()
+}
+
+#[test]
+fn a_paused_pod_does_nothing_and_is_never_ready_until_it_is_resumed_whatever_restarts_in_between() {
+    let checked = SERVICE.replace(
+        "server: {goal: RUNNING, cmd: web, cpus: 0.2, memory: 32}",
+        "server: {goal: RUNNING, cmd: web, cpus: 0.2, memory: 32, health-check: {cmd: h, interval: 1, \
+         grace-period: 1, max-consecutive-failures: 1, delay: 0, timeout: 1}}",
+    );
+    let mut world = World::deployed(&checked);
+    assert_eq!(pod(&mut world, "web-0", PodCommand::Pause(Vec::new())).unwrap(), ["web-0-server"]);
+    assert_eq!(status(&world, "web-0-server"), Some("PAUSING"));
+    world.steps(4);
+    assert_eq!(status(&world, "web-0-server"), Some("PAUSED"));
+    assert_eq!(status(&world, "web-1-server"), Some("RUNNING"), "other instances go on");
+    let running = &world.running[&world.id_of("web-0-server")];
+    assert!(running.health_check.is_none(), "what does nothing cannot be healthy");
+    let check = running.check.clone().and_then(|c| c.command).and_then(|c| c.command.value);
+    assert_eq!(check.as_deref(), Some("exit 1"));
+    assert!(command_of(&world, "web-0-server").contains("paused"));
+    assert_eq!(seen(&world, "recovery"), ["PAUSED"]);
+    let message =
+        world.scheduler.step_message(world.scheduler.plan("recovery").unwrap().steps().next().unwrap());
+    assert!(message.ends_with("with status: STARTED RecoveryType: TRANSIENT (display:PAUSED)"), "{message}");
+    world.launched.clear();
+    world.restart();
+    world.steps(4);
+    assert_eq!((status(&world, "web-0-server"), world.launched.len()), (Some("PAUSED"), 0));
+    let id = world.id_of("web-0-server");
+    world.end(&id, TaskState::Failed);
+    world.steps(4);
+    assert_eq!(status(&world, "web-0-server"), Some("PAUSED"), "it comes back as it was");
+    let step = world.scheduler.plan("deploy").unwrap().steps().find(|s| s.name.starts_with("web-0")).unwrap();
+    assert!(world.scheduler.why(world.now, step).join(";").contains("paused by an operator"));
+    assert_eq!(pod(&mut world, "web-0", PodCommand::Pause(Vec::new())).unwrap(), ["web-0-server"]);
+    assert_eq!(status(&world, "web-0-server"), Some("PAUSED"), "it is paused already");
+    assert_eq!(pod(&mut world, "web-0", PodCommand::Resume(vec!["server".to_owned()])).unwrap().len(), 1);
+    assert_eq!(status(&world, "web-0-server"), Some("STARTING"));
+    world.steps(4);
+    assert_eq!(status(&world, "web-0-server"), Some("RUNNING"));
+    assert_eq!(command_of(&world, "web-0-server"), "web");
+    assert_eq!(world.status("deploy"), Status::Complete);
+}
+
+#[test]
+fn tasks_to_pause_are_named_as_tasks_or_instances_and_all_must_exist() {
+    let mut world = World::deployed(SERVICE);
+    let names = |name: &str| PodCommand::Pause(vec!["server".to_owned(), name.to_owned()]);
+    let missing = |name: &str| Err(CommandError::NotFound { kind: "Pod", name: name.to_owned() });
+    assert_eq!(pod(&mut world, "web-0", names("nix")), missing("web-0"));
+    assert_eq!(pod(&mut world, "nix-0", PodCommand::Pause(Vec::new())), missing("nix-0"));
+    assert_eq!(status(&world, "web-0-server"), Some("RUNNING"), "nothing is paused");
+    assert_eq!(pod(&mut world, "web-0", names("web-0-server")).unwrap(), ["web-0-server"]);
+    assert_eq!(pod(&mut world, "job-0", PodCommand::Pause(Vec::new())).unwrap(), Vec::<String>::new());
+    assert_eq!(
+        status(&world, "job-0-migrate"),
+        Some("FINISHED"),
+        "what has ended for good does nothing already"
+    );
+}
+
+#[test]
+fn a_pod_paused_while_it_is_deployed_holds_what_comes_after_it() {
+    let mut world = World::new(SERVICE);
+    world.steps(2);
+    pod(&mut world, "db-0", PodCommand::Pause(Vec::new())).unwrap();
+    world.steps(4);
+    assert_eq!(seen(&world, "deploy")[0], "PAUSED");
+    assert_eq!(world.launched, ["db-0-server", "db-0-server"]);
+    pod(&mut world, "db-0", PodCommand::Resume(Vec::new())).unwrap();
+    world.steps(3);
+    world.ready("db-0-server");
+    world.steps(10);
+    assert_eq!(world.status("deploy"), Status::Complete);
+}
+
+#[test]
+fn tasks_of_a_pod_that_is_taken_down_are_seen_to_be() {
+    let yaml = SERVICE.replace("count: 2", "count: 2\n    allow-decommission: true");
+    let mut world = World::deployed(&yaml);
+    world.yaml = yaml.replace("count: 2", "count: 1");
+    world.restart();
+    assert_eq!(status(&world, "web-1-server"), Some("DECOMMISSIONING"));
+    assert_eq!(status(&world, "web-0-server"), Some("RUNNING"));
+}
+
+const POLICY: &str =
+    "\nreplacement-failure-policy: {permanent-failure-timeout-secs: 60, min-replace-delay-secs: 100}\n";
+
+fn given_up(world: &World, task: &str) -> bool {
+    world.scheduler.tasks()[task].notes.permanently_failed
+}
+
+#[test]
+fn a_pod_that_stays_down_is_replaced_after_a_time_that_a_restart_does_not_begin_anew() {
+    let mut world = World::deployed(&format!("{SERVICE}{POLICY}"));
+    let before = world.resource_ids("db-0-server");
+    world.offering = false;
+    let id = world.id_of("db-0-server");
+    world.end(&id, TaskState::Failed);
+    world.steps(30);
+    let step = world.scheduler.plan("recovery").unwrap().steps().next().unwrap();
+    let why = world.scheduler.why(world.now, step).join("; ");
+    assert!(why.contains("db-0 is replaced elsewhere in 3"), "{why}");
+    world.restart();
+    world.steps(25);
+    assert!(!given_up(&world, "db-0-server"));
+    world.steps(10);
+    assert!(given_up(&world, "db-0-server"));
+    world.offering = true;
+    world.steps(5);
+    let after = world.resource_ids("db-0-server");
+    assert!(!after.is_empty() && after.iter().all(|id| !before.contains(id)), "{before:?} {after:?}");
+}
+
+#[test]
+fn pods_are_replaced_one_after_the_other_and_not_at_all_without_a_policy_or_when_they_come_back() {
+    let fail = |yaml: &str| {
+        let mut world = World::deployed(yaml);
+        world.offering = false;
+        for task in ["web-0-server", "web-1-server"] {
+            let id = world.id_of(task);
+            world.end(&id, TaskState::Failed);
+        }
+        world
+    };
+    let with_policy = format!("{SERVICE}{POLICY}");
+    let mut world = fail(&with_policy);
+    world.steps(70);
+    let count = |w: &World| ["web-0-server", "web-1-server"].iter().filter(|t| given_up(w, t)).count();
+    assert_eq!(count(&world), 1);
+    world.steps(100);
+    assert_eq!(count(&world), 2);
+    let mut world = fail(SERVICE);
+    world.steps(200);
+    assert_eq!(count(&world), 0, "only operators replace");
+    let step = world.scheduler.plan("recovery").unwrap().steps().next().unwrap();
+    let why = world.scheduler.why(world.now, step).join("; ");
+    assert!(why.contains("`pod replace web-0` starts it anew"), "{why}");
+    let mut world = fail(&with_policy);
+    world.steps(30);
+    world.offering = true;
+    world.steps(4);
+    world.offering = false;
+    world.steps(200);
+    assert_eq!(count(&world), 0, "they are up again");
+}
+
+#[test]
+fn the_role_changes_only_once_the_deployment_is_complete() {
+    let start = |world: &World| {
+        let env = BTreeMap::from([("MESOS_ALLOCATION_ROLE".to_owned(), "group".to_owned())]);
+        let service = service(SERVICE);
+        let config = Config::from_env(&env, &service.spec, 8080).unwrap();
+        Scheduler::start(config, service, &world.stored, [9; 16]).map(|(s, _)| s.status_of_deploy_errors())
+    };
+    let mut world = World::new(SERVICE);
+    world.steps(3);
+    let refused = start(&world).unwrap_err().to_string();
+    assert!(refused.contains("Field: 'role'; Transition: 'hello-role' => 'group'"), "{refused}");
+    assert_eq!(start(&World::deployed(SERVICE)), Ok(Vec::new()));
+}
+
+impl Scheduler {
+    fn status_of_deploy_errors(&self) -> Vec<String> {
+        self.plan("deploy").map(Plan::all_errors).unwrap_or_default()
+    }
+}
+
+#[test]
+fn what_happens_is_counted_and_what_is_stored_about_the_service_is_known() {
+    let world = World::deployed(SERVICE);
+    let count = |name: &str| world.scheduler.counters().get(name);
+    assert_eq!(count("operation.launch_group"), 4);
+    assert_eq!(count("task_status.task_finished"), 1);
+    assert!(count("offers.received") > 0 && count("declines.long") > 0 && count("suppresses") == 1);
+    assert!(world.scheduler.is_suppressed());
+    let properties = world.scheduler.properties();
+    assert_eq!(properties.get("last-completed-update-type").map(Vec::as_slice), Some(b"DEPLOY".as_slice()));
+    let (again, _) = World::start(SERVICE, &world.stored, 9);
+    assert_eq!(again.properties(), properties);
+}
