@@ -128,3 +128,73 @@ fn dagpkg_plan_finds_the_cluster_that_runs_here() {
     let value: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(value["phases"][0]["steps"][0]["status"], "STARTING");
 }
+
+const SERVICE: &str = "\
+name: {{FRAMEWORK_NAME}}
+pods:
+  db: {count: 1, tasks: {server: {goal: RUNNING, cmd: db, cpus: 1, volume: {path: data, type: ROOT, size: 10}}}}
+  web: {count: {{WEB_COUNT}}, tasks: {server: {goal: RUNNING, cmd: web, env: {LEVEL: '{{LEVEL}}', API_TOKEN: '{{LEVEL}}'}, cpus: 1}}}
+";
+
+/// A folder with a package `shop` in it.
+fn package() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        std::fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
+        std::fs::write(folder.path().join(name), text).unwrap();
+    };
+    write("svc/svc.yml", SERVICE);
+    let version = r#"{"packagingVersion": "4.0", "name": "shop", "version": "1"}"#;
+    write("universe/package.json", version);
+    let text = r#""type": "string", "default""#;
+    let web = format!(r#"{{"count": {{"type": "integer", "default": 1}}, "level": {{{text}: "info"}}}}"#);
+    let properties = format!(r#"{{"web": {{"type": "object", "properties": {web}}}}}"#);
+    write("universe/config.json", &format!(r#"{{"type": "object", "properties": {properties}}}"#));
+    let env = r#"{"FRAMEWORK_NAME": "shop", "WEB_COUNT": "{{web.count}}", "LEVEL": "{{web.level}}"}"#;
+    let app = format!(r#"{{"id": "/shop", "cmd": "./dagpkg-scheduler --svc svc.yml", "env": {env}}}"#);
+    write("universe/marathon.json.mustache", &app);
+    write("old.json", "{}");
+    write("new.json", r#"{"web": {"count": 2, "level": "debug"}}"#);
+    write("fewer.json", r#"{"web": {"count": 0}}"#);
+    write("other.yml", &SERVICE.replace("size: 10", "size: 20"));
+    folder
+}
+
+#[test]
+fn what_an_update_will_do_is_told_with_the_order_the_reasons_and_without_secrets() {
+    let folder = package();
+    let diff = |arguments: &str| {
+        let output = run(env!("CARGO_BIN_EXE_dagpkg"), &format!("plan diff {arguments}"), &[], folder.path());
+        (output.status.code(), text(&output.stdout).to_owned(), text(&output.stderr).to_owned())
+    };
+    let (code, said, errors) = diff("--from old.json --to new.json");
+    assert_eq!(code, Some(0), "{errors}");
+    assert_eq!(
+        said,
+        "The update of shop is accepted.\n\
+         \nPods\n\
+         \x20 db: unchanged\n\
+         \x20 web: its tasks start anew\n\
+         \x20   count: 1 → 2 (nothing starts anew for this)\n\
+         \x20   tasks.server.env.API_TOKEN: ******** → ********\n\
+         \x20   tasks.server.env.LEVEL: info → debug\n\
+         \n\
+         deploy (serial strategy)\n\
+         └─ web (serial strategy), 2 of 2 steps\n\
+         \x20  ├─ web-0:[server]: restarts web-0-server\n\
+         \x20  └─ web-1:[server]: launches web-1-server\n"
+    );
+    let (code, said, _) = diff("--from old.json --to fewer.json --output json");
+    let shown: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!((code, &shown["accepted"]), (Some(1), &false.into()));
+    assert!(shown["refusals"][0].as_str().is_some_and(|r| r.contains("pods.web.count")), "{shown}");
+    let (code, said, errors) = diff("--from svc/svc.yml --to other.yml");
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(said.contains("db.tasks.server.volumes") && said.contains("size: 10.0 → 20.0"), "{said}");
+    let (code, said, errors) = diff("--from . --to . --output json --set web.level=x");
+    assert_eq!(code, Some(0), "{errors}");
+    let shown: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!((&shown["plans"], &shown["pods"][1]["restarts"]), (&json!([]), &false.into()));
+    let (code, _, errors) = diff("--from gone.json --to new.json");
+    assert!(code == Some(1) && errors.contains("gone.json"), "{errors}");
+}

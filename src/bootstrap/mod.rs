@@ -8,7 +8,7 @@
 mod certs;
 mod dns;
 mod flags;
-mod print;
+pub(crate) mod print;
 mod resolve;
 mod templates;
 

@@ -15,7 +15,7 @@ pub fn environment(env: &BTreeMap<String, String>, insecure: bool) {
 }
 
 /// The value, or what may be shown of it.
-fn masked(name: &str, value: &str) -> String {
+pub fn masked(name: &str, value: &str) -> String {
     let lower = name.to_ascii_lowercase();
     if !value.is_empty() && SECRET_WORDS.iter().any(|word| lower.contains(word)) {
         return MASK.to_owned();

@@ -1,7 +1,9 @@
-//! `dagpkg plan …`: looks at a service's plans and steers them, through the scheduler's HTTP API.
+//! `dagpkg plan …`: looks at a service's plans and steers them, through the scheduler's HTTP API; `diff` needs none.
 //!
 //! The commands are the ones that DC/OS service command lines have, and the `dcos` subcommand of a package runs the
 //! same code; see `service_cli`.
+
+mod diff;
 
 use super::service_client::{Answer, Hints, ServiceClient, ServiceError, Tls};
 use super::tree;
@@ -18,12 +20,20 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   dagpkg plan show deploy
-  dagpkg plan --url http://127.0.0.1:8080 pause deploy")]
+  dagpkg plan --url http://127.0.0.1:8080 pause deploy
+  dagpkg plan diff --from installed.json --to mine.json")]
 pub struct Args {
     #[command(flatten)]
     target: Target,
     #[command(subcommand)]
-    command: PlanCommand,
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Running(PlanCommand),
+    Diff(diff::Args),
 }
 
 /// Which scheduler is meant.
@@ -148,9 +158,13 @@ fn parameter(text: &str) -> Result<(String, String), String> {
 
 /// Runs `dagpkg plan`.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let command = match args.command {
+        Command::Running(command) => command,
+        Command::Diff(args) => return diff::run(&args),
+    };
     let client = args.target.client()?;
     let colour = anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never;
-    let text = block_on(execute(&client, args.command, colour))??;
+    let text = block_on(execute(&client, command, colour))??;
     super::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -246,6 +246,11 @@ impl Subject {
         let file = self.named_service_file(app)?;
         load::service(&file, &self.environment(app)).map_err(|error: LoadError| error.into())
     }
+
+    /// The same of a service that its scheduler may refuse to deploy.
+    pub fn candidate(&self, app: Option<&Object>) -> anyhow::Result<Loaded> {
+        Ok(load::candidate(&self.named_service_file(app)?, &self.environment(app))?)
+    }
 }
 
 /// The files that an app names as its service: in the variable that says so, and as an argument of its command.

@@ -16,6 +16,7 @@ mod demand;
 mod held;
 mod matching;
 mod pause;
+mod preview;
 mod recovery;
 mod removal;
 mod replace;
@@ -32,6 +33,7 @@ pub use commands::{Command, CommandError, PlanCommand, PodCommand};
 pub use config::{Backoff, Config, ConfigError, VARIABLES};
 pub use counters::Counters;
 pub use matching::OfferOutcome;
+pub use preview::{Deployment, Fate, PodPreview, Preview, preview};
 pub use start::{StartError, Stored};
 pub use state::{Ids, Notes, Task, Write, path};
 

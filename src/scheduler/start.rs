@@ -69,10 +69,7 @@ impl Scheduler {
         stored: &Stored,
         seed: [u8; 16],
     ) -> Result<(Self, Vec<Effect>), StartError> {
-        service.spec.region.clone_from(&config.region);
-        service.spec.role = Some(config.role.clone());
-        let policy = &mut service.spec.replacement_failure_policy;
-        *policy = policy.or(config.replacement);
+        complete(&mut service.spec, &config);
         let configurations = read_configurations(stored)?;
         let mut tasks = Tasks::new(configurations.values().chain([&service.spec]));
         for task in read_tasks(stored)? {
@@ -263,6 +260,13 @@ impl Scheduler {
             task.notes.permanently_failed || task.has_reached_goal(spec, &self.target)
         })
     }
+}
+
+/// Adds what the environment says to what the file says.
+pub(super) fn complete(spec: &mut ServiceSpec, config: &Config) {
+    spec.region.clone_from(&config.region);
+    spec.role = Some(config.role.clone());
+    spec.replacement_failure_policy = spec.replacement_failure_policy.or(config.replacement);
 }
 
 fn text(stored: &Stored, path: &str) -> Result<Option<String>, StartError> {

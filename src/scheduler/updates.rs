@@ -51,21 +51,25 @@ impl Scheduler {
 
     /// Ends tasks of pods and instances that no plan knows any more.
     fn kill_unneeded(&mut self, now: f64) {
-        let known = |task: &Task| {
-            let pod = self.service.spec.pod(&task.pod);
-            pod.is_some_and(|p| task.index < p.count && p.task(&task.name).is_some())
-        };
-        // What is being taken down goes in its plan's order.
-        let leaving = |task: &Task| {
-            let mut about = self.plans.about(&Subject::Task(task.instance()));
-            about.any(|s| self.plans.step(s).is_some_and(|s| matches!(s.work, Work::Kill { .. })))
-        };
-        let unneeded = self.tasks.values().filter(|t| t.is_live() && !known(t) && !leaving(t));
-        for id in unneeded.map(|t| t.info.task_id.clone()).collect::<Vec<_>>() {
+        for id in self.unneeded().map(|t| t.info.task_id.clone()).collect::<Vec<_>>() {
             if self.kills.get(&id).is_none() {
                 self.kills.set(id, now);
             }
         }
+    }
+
+    /// The tasks of pods and instances that no plan knows any more.
+    pub(super) fn unneeded(&self) -> impl Iterator<Item = &Task> {
+        let known = move |task: &Task| {
+            let pod = self.service.spec.pod(&task.pod);
+            pod.is_some_and(|p| task.index < p.count && p.task(&task.name).is_some())
+        };
+        // What is being taken down goes in its plan's order.
+        let leaving = move |task: &Task| {
+            let mut about = self.plans.about(&Subject::Task(task.instance()));
+            about.any(|s| self.plans.step(s).is_some_and(|s| matches!(s.work, Work::Kill { .. })))
+        };
+        self.tasks.values().filter(move |t| t.is_live() && !known(t) && !leaving(t))
     }
 
     pub(super) fn reconcile(&mut self, now: f64) {

@@ -77,8 +77,12 @@ pub fn without_account(new: &ServiceSpec) -> Vec<ConfigurationError> {
 /// Whether the tasks of both are the same, so that none has to be launched again. How many instances there are and
 /// where they may be is not about a task that runs.
 pub fn same_tasks(a: &PodSpec, b: &PodSpec) -> bool {
-    let neutral = |p: &PodSpec| PodSpec { count: 0, placement: None, allow_decommission: false, ..p.clone() };
-    neutral(a) == neutral(b)
+    for_tasks(a) == for_tasks(b)
+}
+
+/// A pod without what is not about a task that runs.
+pub fn for_tasks(pod: &PodSpec) -> PodSpec {
+    PodSpec { count: 0, placement: None, allow_decommission: false, ..pod.clone() }
 }
 
 fn error(field: String, before: Option<String>, value: String, message: &str) -> ConfigurationError {

@@ -5,6 +5,7 @@
 //! service refers to (config templates) come in through the caller. Used by `package`, `scheduler`, `simulate`
 //! and `cli`.
 
+mod changes;
 mod container;
 mod fields;
 mod findings;
@@ -23,6 +24,7 @@ mod tests;
 mod uses;
 mod yaml;
 
+pub use changes::{Change, pod_changes, service_changes};
 pub use model::*;
 pub use reference::key_tables;
 pub use schema::schema;
