@@ -18,6 +18,7 @@ pub mod runtime;
 pub mod sandbox;
 pub mod scaffold;
 pub mod scheduler;
+pub mod simulate;
 pub mod spec;
 pub mod store;
 pub mod template;

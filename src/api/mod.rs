@@ -11,6 +11,8 @@ mod plans;
 mod pods;
 mod state;
 
+pub use plans::plan_value;
+
 use crate::plan::Outcome;
 use crate::scheduler::{Command, CommandError, Scheduler};
 use axum::Router;

@@ -34,7 +34,8 @@ pub async fn show_deploy(handle: State<Handle>) -> Response {
     show(handle, Path("deploy".to_owned())).await
 }
 
-fn plan_value(scheduler: &Scheduler, plan: &Plan, now: f64) -> Value {
+/// A plan as `/v1/plans/<name>` shows it, with the reasons why steps do not go on; `now` is in seconds.
+pub fn plan_value(scheduler: &Scheduler, plan: &Plan, now: f64) -> Value {
     let phases: Vec<Value> = plan.phases().map(|p| phase_value(scheduler, p, now)).collect();
     value!({
         "phases": phases,

@@ -21,6 +21,7 @@ pub mod schema;
 pub mod serve;
 pub mod service_cli;
 pub mod service_client;
+pub mod simulate;
 pub mod subject;
 pub mod tree;
 pub mod up;
@@ -45,6 +46,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
 Examples:
   dagpkg new weather && dagpkg up weather
   dagpkg lint weather
+  dagpkg simulate weather
   dagpkg build local --out dist && dagpkg serve dist
   dagpkg plan show deploy")]
 struct Cli {
@@ -67,6 +69,7 @@ enum Command {
     Render(render::Args),
     Schema(schema::Args),
     Serve(serve::Args),
+    Simulate(simulate::Args),
     Up(up::Args),
     Verify(verify::Args),
 }
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Render(args) => render::run(args),
         Command::Schema(args) => schema::run(&args),
         Command::Serve(args) => serve::run(args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Up(args) => up::run(&args),
         Command::Verify(args) => verify::run(&args),
     };

@@ -92,6 +92,15 @@ impl SubjectArgs {
     /// Finds and reads the files. A folder in which nothing is found is an error, and so are files that are named and
     /// are not there, or cannot be read.
     pub fn read(&self) -> anyhow::Result<Subject> {
+        self.read_with(|parameters| parameters)
+    }
+
+    /// As [`SubjectArgs::read`], where nothing will be fetched: downloads whose places are not known are no error.
+    pub fn read_without_downloads(&self) -> anyhow::Result<Subject> {
+        self.read_with(Parameters::with_example_downloads)
+    }
+
+    fn read_with(&self, complete: impl Fn(Parameters) -> Parameters) -> anyhow::Result<Subject> {
         let nothing_named = self.universe.is_none() && self.svc.is_none();
         // the folder we are in, without a `./` in front of all names
         let dir = self.dir.clone().or_else(|| nothing_named.then(PathBuf::new));
@@ -104,7 +113,8 @@ impl SubjectArgs {
         let written = universe.as_deref().map(read_package).transpose()?;
         let environment = super::text_environment();
         let package = written.as_ref().map(|written| {
-            written.substitute(&Parameters::for_checks(&written.package).with_environment(environment))
+            let known = Parameters::for_checks(&written.package).with_environment(environment);
+            written.substitute(&complete(known))
         });
         let dirs: Vec<_> = SERVICE_DIRS.iter().filter_map(|name| in_dir(name)).collect();
         let subject = Subject {

@@ -85,6 +85,16 @@ impl Parameters {
         self
     }
 
+    /// Example addresses for downloads that are not known, where nothing is going to be fetched.
+    #[must_use]
+    pub fn with_example_downloads(mut self) -> Self {
+        for name in DOWNLOADS {
+            let example = || format!("https://artifacts.example.org/{name}");
+            self.values.entry(name.to_owned()).or_insert_with(example);
+        }
+        self
+    }
+
     /// The file with values in place of parameters.
     pub fn substitute(&self, source: &Source) -> Result<Source, Report> {
         let mut origins = Origins::default();
@@ -370,6 +380,15 @@ mod tests {
                 assert!(finding.contains(help), "{finding}");
             }
         }
+    }
+
+    #[test]
+    fn downloads_that_nobody_fetches_may_be_examples() {
+        let environment = [("TEMPLATE_JRE_URL".to_owned(), "https://jre".to_owned())];
+        let parameters = Parameters::for_checks(&source("{}")).with_environment(environment);
+        let made =
+            parameters.with_example_downloads().substitute(&source("{{jre-url}} {{scheduler-jre-url}}"));
+        assert_eq!(&*made.unwrap().text, "https://jre https://artifacts.example.org/scheduler-jre-url");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod findings;
 mod language;
 mod model;
 mod placement;
+mod plain;
 mod plans;
 mod pod;
 mod reference;
@@ -26,6 +27,7 @@ mod yaml;
 
 pub use changes::{Change, pod_changes, service_changes};
 pub use model::*;
+pub use plain::read_list;
 pub use reference::key_tables;
 pub use schema::schema;
 pub use task::env_name;
