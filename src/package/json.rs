@@ -9,7 +9,7 @@ impl Source {
     pub fn json(&self) -> Result<Value, Report> {
         serde_json::from_str(&self.text).map_err(|error| {
             let at = error_offset(&self.text, &error);
-            let message = format!("this is not JSON: {}", without_place(&error));
+            let message = format!("this is not JSON: {}", reason(&self.text, &error));
             self.finding(Code::NotJson, &character(&self.text, at), message).into()
         })
     }
@@ -36,8 +36,12 @@ pub fn error_offset(text: &str, error: &serde_json::Error) -> usize {
     (line + error.column().saturating_sub(1)).min(text.len())
 }
 
-/// What a parser says, without the place.
-pub fn without_place(error: &serde_json::Error) -> String {
+/// Why a text is not JSON: what the parser says, without the place.
+pub fn reason(text: &str, error: &serde_json::Error) -> String {
+    // nobody sees it
+    if text.starts_with('\u{feff}') {
+        return "it begins with a byte order mark; save it as UTF-8 without one".to_owned();
+    }
     let mut message = error.to_string();
     if let Some(end) = message.rfind(" at line ") {
         message.truncate(end);
@@ -214,6 +218,11 @@ mod tests {
         let source = Source::new("o.json", "{\n  \"a\": é}");
         let finding = source.json().unwrap_err().to_string();
         assert_eq!(finding, "o.json:2:8: error[P003]: this is not JSON: expected value");
+        let finding = Source::new("o.json", "\u{feff}{}").json().unwrap_err().to_string();
+        assert!(
+            finding
+                .starts_with("o.json:1:1: error[P003]: this is not JSON: it begins with a byte order mark")
+        );
     }
 
     proptest! {

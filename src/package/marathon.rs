@@ -116,7 +116,7 @@ fn not_json(template: &Template, rendered: &Rendered, error: &serde_json::Error)
     let line = error.line().max(1);
     RenderError::NotJson {
         origin: template.origin(rendered, offset),
-        message: json::without_place(error),
+        message: json::reason(&rendered.text, error),
         line,
         text: shorten(rendered.text.lines().nth(line - 1).unwrap_or_default().trim()),
     }

@@ -266,3 +266,139 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), value);
     }
 }
+
+/// A part of a template, to be written down and to be rendered by a second, simpler reading of the specification.
+#[derive(Clone, Debug)]
+enum Part {
+    Text(String),
+    Tag { name: &'static str, raw: bool },
+    Section { name: &'static str, inverted: bool, body: Vec<Part> },
+}
+
+const NAMES: [&str; 7] = ["a", "b", "x", "a.b", "b.x.a", ".", "nowhere"];
+
+impl Part {
+    fn write(&self, open: &str, close: &str) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Tag { name, raw } => format!("{open}{}{name}{close}", if *raw { "&" } else { " " }),
+            Self::Section { name, inverted, body } => {
+                let sign = if *inverted { '^' } else { '#' };
+                let body: String = body.iter().map(|part| part.write(open, close)).collect();
+                format!("{open}{sign}{name}{close}{body}{open}/ {name} {close}")
+            }
+        }
+    }
+
+    /// What it prints; `around` are the values that names are looked for in, the innermost first.
+    fn print(&self, around: &[&Value]) -> String {
+        let find = |name: &str| {
+            if name == "." {
+                return Some(around[0].clone());
+            }
+            let (first, rest) = name.split_once('.').unwrap_or((name, ""));
+            let found = around.iter().find_map(|value| value.get(first))?;
+            rest.split('.')
+                .filter(|part| !part.is_empty())
+                .try_fold(found.clone(), |value, part| value.get(part).cloned())
+        };
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Tag { name, raw } => {
+                let text = match find(name) {
+                    None | Some(Value::Null) => String::new(),
+                    Some(Value::String(text)) => text,
+                    Some(Value::Array(_) | Value::Object(_)) => "collection".to_owned(),
+                    Some(other) => other.to_string(),
+                };
+                let escaped = || text.replace('&', "&amp;").replace('<', "&lt;");
+                if *raw { text } else { escaped() }
+            }
+            Self::Section { name, inverted, body } => {
+                let items = match find(name) {
+                    None | Some(Value::Null | Value::Bool(false)) => Vec::new(),
+                    Some(Value::String(text)) if text.is_empty() => Vec::new(),
+                    Some(Value::Array(items)) => items,
+                    Some(other) => vec![other],
+                };
+                let inside = |item: &Value| -> String {
+                    let around: Vec<_> = [item].into_iter().chain(around.iter().copied()).collect();
+                    body.iter().map(|part| part.print(&around)).collect()
+                };
+                match (inverted, items.is_empty()) {
+                    (true, true) => body.iter().map(|part| part.print(around)).collect(),
+                    (true, false) => String::new(),
+                    (false, _) => items.iter().map(inside).collect(),
+                }
+            }
+        }
+    }
+}
+
+fn any_part() -> impl Strategy<Value = Part> {
+    let name = || prop::sample::select(&NAMES[..]);
+    let leaf = prop_oneof![
+        "[a-z é:,.\"]{0,5}".prop_map(Part::Text),
+        (name(), any::<bool>()).prop_map(|(name, raw)| Part::Tag { name, raw }),
+    ];
+    leaf.prop_recursive(4, 32, 5, move |inner| {
+        (name(), any::<bool>(), prop::collection::vec(inner, 0..5))
+            .prop_map(|(name, inverted, body)| Part::Section { name, inverted, body })
+    })
+}
+
+/// Values whose texts every profile but the package's prints alike.
+fn simple_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (-9..9).prop_map(Value::from),
+        "[a&<é]{0,3}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 24, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::btree_map("[abx]", inner, 0..4)
+                .prop_map(|map| map.into_iter().collect::<serde_json::Map<_, _>>().into()),
+        ]
+    })
+}
+
+/// The same with a text in the place of each collection that is printed, of which the specification says nothing.
+fn without_printed_collections(text: &str) -> String {
+    let mut depth = 0;
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '[' | '{' if depth == 0 => {
+                out.push_str("collection");
+                depth = 1;
+            }
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth -= 1,
+            c if depth == 0 => out.push(c),
+            _ => {}
+        }
+    }
+    out
+}
+
+proptest! {
+    #[test]
+    fn any_template_prints_what_the_specification_says(
+        parts in prop::collection::vec(any_part(), 0..6),
+        values in prop::collection::btree_map("[abx]", simple_value(), 0..4),
+    ) {
+        let values = Value::from(values.into_iter().collect::<serde_json::Map<_, _>>());
+        let expected: String = parts.iter().map(|part| part.print(&[&values])).collect();
+        let written = |open, close| parts.iter().map(|part| part.write(open, close)).collect::<String>();
+        let usual = rendered(Profile::Plain, &written("{{", "}}"), &values);
+        prop_assert_eq!(without_printed_collections(&usual.text), &*expected, "{}", written("{{", "}}"));
+        let other = format!("{{{{=<% %>=}}}}{}", written("<%", "%>"));
+        prop_assert_eq!(&text(Profile::Plain, &other, &values), &usual.text, "with other delimiters: {}", other);
+        let template = Template::parse(&written("{{", "}}")).unwrap();
+        for offset in 0..=usual.text.len() {
+            prop_assert_eq!(template.origin(&usual, offset).line, 1, "all is of one line");
+        }
+    }
+}
