@@ -7,6 +7,8 @@
 //! The world is the smallest that a deployment needs: agents that offer all they have, each once, and run what they are told
 //! to. Nothing fails. Faults are the business of `dagpkg simulate`.
 
+mod measure;
+
 use dagpkg::finding::Source;
 use dagpkg::plan::Status;
 use dagpkg::scheduler::{Config, Effect, Event, Scheduler, Stored};
@@ -15,6 +17,7 @@ use dagpkg::wire::{
     Attribute, CallType, Offer, OperationType, Range, Ranges, Resource, TaskId, TaskState, TaskStatus, Text,
     ValueType,
 };
+use measure::{memory, shown};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -87,15 +90,6 @@ struct Measured {
     remark: String,
 }
 
-fn shown(nanoseconds: f64) -> String {
-    match nanoseconds {
-        n if n < 1e4 => format!("{n:.0} ns"),
-        n if n < 1e7 => format!("{:.1} us", n / 1e3),
-        n if n < 1e10 => format!("{:.1} ms", n / 1e6),
-        n => format!("{:.1} s", n / 1e9),
-    }
-}
-
 /// Measures in a process of its own; none when it takes too long.
 fn in_a_child(case: &str, size: usize) -> Option<Measured> {
     let program = std::env::current_exe().expect("this program");
@@ -137,13 +131,6 @@ fn one(case: &str, size: usize) {
     let (peak, after) = (memory("VmHWM:"), memory("VmRSS:"));
     drop(kept);
     println!("{nanoseconds} {peak} {} {remark}", after - before);
-}
-
-/// A line of `/proc/self/status`, in KB.
-fn memory(name: &str) -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find(|l| l.starts_with(name)).expect("the line");
-    line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number")
 }
 
 fn service_file(order: &str, types: &str, rule: &str, pods: usize) -> String {
