@@ -116,6 +116,17 @@ fn a_package_is_built_and_the_commands_to_install_it_are_printed() {
 }
 
 #[test]
+fn a_file_that_is_no_part_of_a_package_is_left_out_with_a_warning() {
+    let folder = fixture();
+    std::fs::write(folder.path().join("universe/resources.json"), "{}").unwrap();
+    std::fs::write(folder.path().join("universe/.gitignore"), "").unwrap();
+    let output = run(folder.path(), "build local --out dist");
+    let warning = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(warning, "warning: ./universe: not a part of the package, and left out: resources.json\n");
+    assert!(output.status.success());
+}
+
+#[test]
 fn a_build_tells_programs_what_it_published_with_hashes() {
     let folder = fixture();
     let report = built(folder.path(), "local --out dist");

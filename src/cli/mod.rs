@@ -127,7 +127,7 @@ fn report(error: &anyhow::Error) -> Option<&Report> {
 
 /// Says why a command failed: the findings that ended it, with the lines that they are about, or else one message.
 fn tell(error: &anyhow::Error) {
-    let Some(report) = report(error) else { return complain(error) };
+    let Some(report) = report(error) else { return complain(&with_causes(error)) };
     show(&report.0);
     let errors = report.count(Severity::Error);
     complain(&format!("stopped by {errors} error{}", if errors == 1 { "" } else { "s" }));
@@ -141,10 +141,22 @@ fn show(findings: &[Finding]) {
     }
 }
 
-/// Prints an error with all its causes as one `error: …` message.
-fn complain(error: &impl std::fmt::Display) {
+/// An error with all its causes; those that it tells itself are not told again.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(if text.is_empty() { "" } else { ": " });
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// Prints an `error: …` message.
+fn complain(message: &str) {
     // nothing can be done about a stderr that is closed
-    let _ = writeln!(anstream::stderr(), "\x1b[1;31merror:\x1b[0m {error:#}");
+    let _ = writeln!(anstream::stderr(), "\x1b[1;31merror:\x1b[0m {message}");
 }
 
 /// Prints a `warning: …` message.
@@ -197,4 +209,25 @@ fn text_environment() -> Vec<(String, String)> {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
     std::env::vars_os().filter_map(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_was_told_is_not_told_again() {
+        let cause = || anyhow::anyhow!("no such file (os error 2)");
+        let cases = [
+            (
+                cause().context("cannot read x: no such file (os error 2)"),
+                "cannot read x: no such file (os error 2)",
+            ),
+            (cause().context("cannot read x"), "cannot read x: no such file (os error 2)"),
+            (cause().context("b").context("a"), "a: b: no such file (os error 2)"),
+        ];
+        for (error, expected) in cases {
+            assert_eq!(with_causes(&error), expected);
+        }
+    }
 }

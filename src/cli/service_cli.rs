@@ -198,7 +198,7 @@ pub fn main() -> ExitCode {
     match run(std::env::args_os().collect()) {
         Ok(code) => code,
         Err(error) => {
-            super::complain(&error);
+            super::complain(&super::with_causes(&error));
             ExitCode::FAILURE
         }
     }

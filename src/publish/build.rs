@@ -5,7 +5,7 @@
 //! by a hash of its content, so that another input gives another directory and readers of the old one are not disturbed.
 
 use super::archives::{self, ArchiveError};
-use super::publication::{Changed, Content, Done, Item, Publication, hex};
+use super::publication::{Changed, Content, Done, Item, Publication, hex, media_type};
 use super::{files, manifest};
 use crate::finding::{Code, Report, Severity};
 use crate::package::parameters::{self, Parameters};
@@ -20,8 +20,7 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// The file with the hashes of all others.
-pub const SUMS: &str = "SHA256SUMS";
+pub use super::publication::SUMS;
 
 /// What to build, and from what.
 #[derive(Clone, Debug)]
@@ -159,7 +158,7 @@ impl Package<'_> {
             .collect();
         let artifacts: Vec<_> = self.artifacts.iter().map(|a| (a.name.as_str(), a.sha256.as_str())).collect();
         let bom = bom::document(&entry, &url, &artifacts, build.build_time);
-        let bom = Item::from_bytes(bom::FILE.to_owned(), bom, bom::MEDIA_TYPE);
+        let bom = Item::from_bytes(bom::FILE.to_owned(), bom, media_type(bom::FILE));
         let items = listed(self.artifacts.clone(), bom, stubs);
         Ok(Publication { name, version, directory: directory.to_owned(), url, items })
     }
@@ -169,7 +168,7 @@ impl Package<'_> {
 fn listed(artifacts: Vec<Item>, bom: Item, stubs: Vec<Item>) -> Vec<Item> {
     let mut by_name: Vec<&Item> = artifacts.iter().chain([&bom]).chain(&stubs).collect();
     by_name.sort_by(|a, b| a.name.cmp(&b.name));
-    let sums = Item::from_bytes(SUMS.to_owned(), sums(by_name), "text/plain;charset=utf-8");
+    let sums = Item::from_bytes(SUMS.to_owned(), sums(by_name), media_type(SUMS));
     artifacts.into_iter().chain([sums, bom]).chain(stubs).collect()
 }
 
@@ -313,19 +312,6 @@ fn hash(
 
 fn read_error(path: &Path, source: std::io::Error) -> BuildError {
     BuildError::Read { path: path.display().to_string(), source }
-}
-
-/// The media type of an artifact: browsers show the images of a package, the rest is only downloaded.
-fn media_type(name: &str) -> &'static str {
-    match Path::new(name).extension().and_then(|extension| extension.to_str()).unwrap_or_default() {
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "gif" => "image/gif",
-        "svg" => "image/svg+xml",
-        "json" => "application/json",
-        "txt" | "md" | "yml" | "yaml" | "sh" | "mustache" => "text/plain;charset=utf-8",
-        _ => "application/octet-stream",
-    }
 }
 
 /// The time that a build carries, so that the same input gives the same bytes: SOURCE_DATE_EPOCH if it is given, else

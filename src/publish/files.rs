@@ -11,22 +11,37 @@ use std::path::{Path, PathBuf};
 const MAX_SIZE: u64 = 1 << 20;
 /// Packages are published at most this many folders below a root; what is deeper is something else.
 const MAX_DEPTH: usize = 4;
+/// The files of a package, the one that there must be first.
+const FILES: [&str; 4] = ["package.json", "config.json", "marathon.json.mustache", "resource.json"];
 
 /// Reads the files of a package: `package.json`, and those that there are of `config.json`, `marathon.json.mustache`
-/// and `resource.json`. Anything else in the folder is ignored.
+/// and `resource.json`. Anything else in the folder is [`ignored`].
 pub fn read(folder: &Path) -> Result<Sources, Report> {
-    let package = read_source(&folder.join("package.json"))?.ok_or_else(|| {
-        let file = Source::new(folder.join("package.json").display().to_string(), "");
+    let package = read_source(&folder.join(FILES[0]))?.ok_or_else(|| {
+        let file = Source::new(folder.join(FILES[0]).display().to_string(), "");
         let help = "name the folder that holds package.json: --universe DIR";
         Report::from(Finding::new(Code::Unreadable, &file, "there is no such file").help(help))
     })?;
     let optional = |name: &str| read_source(&folder.join(name));
+    let [_, config, marathon, resource] = FILES;
     Ok(Sources {
         package,
-        config: optional("config.json")?,
-        marathon: optional("marathon.json.mustache")?,
-        resource: optional("resource.json")?,
+        config: optional(config)?,
+        marathon: optional(marathon)?,
+        resource: optional(resource)?,
     })
+}
+
+/// What else lies in the folder of a package, by name: it does not become a part of the package. Names that begin with a
+/// dot are left out.
+pub fn ignored(folder: &Path) -> Vec<String> {
+    // a folder that cannot be read is an error of `read`
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<_> =
+        names.filter(|name| !name.starts_with('.') && !FILES.contains(&&**name)).collect();
+    names.sort();
+    names
 }
 
 /// Reads one text file; none if it does not exist.

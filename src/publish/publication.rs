@@ -4,10 +4,16 @@
 //! Artifacts stay where they are until they are sent, and a file can change meanwhile. Whoever sends one lets a
 //! [`Check`] see the bytes, and publishes nothing when it disagrees.
 
+use crate::package::bom;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// The file with the hashes of all others.
+pub const SUMS: &str = "SHA256SUMS";
+/// The media type of what is only downloaded.
+pub const BINARY: &str = "application/octet-stream";
 
 /// All that a package is made of where it is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +118,27 @@ impl<'a> Check<'a> {
 #[error("{0} has changed while it was published\n  help: wait until nothing writes it, and publish again")]
 pub struct Changed(pub String);
 
+/// The media type that a file of a package must be served with, by its name: browsers show its images and texts, the rest is
+/// only downloaded. Stub universes have others, which their format says.
+pub fn media_type(name: &str) -> &'static str {
+    match name {
+        bom::FILE => return bom::MEDIA_TYPE,
+        SUMS => return TEXT,
+        _ => {}
+    }
+    match Path::new(name).extension().and_then(|extension| extension.to_str()).unwrap_or_default() {
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "svg" => "image/svg+xml",
+        "json" => "application/json",
+        "txt" | "md" | "yml" | "yaml" | "sh" | "mustache" | "conf" => TEXT,
+        _ => BINARY,
+    }
+}
+
+const TEXT: &str = "text/plain;charset=utf-8";
+
 /// Bytes in lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
@@ -125,6 +152,22 @@ pub fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_has_the_media_type_of_its_name() {
+        let cases = [
+            ("icon.png", "image/png"),
+            ("svc.yml", TEXT),
+            ("SHA256SUMS", TEXT),
+            ("options.json", "application/json"),
+            ("bom.cdx.json", bom::MEDIA_TYPE),
+            ("bootstrap.zip", BINARY),
+            ("dagpkg-scheduler", BINARY),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(media_type(name), expected, "{name}");
+        }
+    }
 
     #[test]
     fn only_the_bytes_that_an_item_was_built_with_pass() {

@@ -156,8 +156,12 @@ async fn on_web(url: &Url, clients: Clients, counter: &Counter<'_>) -> Verified 
             let beside = Beside { place: Place::Web(url, clients.repositories), access };
             check(stub, &beside, counter).await
         }
-        Err((url, error)) => {
-            let found = unfetched(&Source::new(url.as_str(), ""), &error);
+        Err((looked_for, error)) => {
+            let mut found = unfetched(&Source::new(looked_for.as_str(), ""), &error);
+            if looked_for != *url {
+                found = found.help("name a stub universe, or the directory of one package: URL/PACKAGE/HASH");
+            }
+            let url = looked_for;
             Verified { stub: url.to_string(), packages: Vec::new(), files: Vec::new(), findings: vec![found] }
         }
     }

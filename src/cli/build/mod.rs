@@ -10,6 +10,7 @@ mod web_server;
 
 use super::progress::Progress;
 use crate::publish::build::{self, Build};
+use crate::publish::files;
 use crate::publish::publication::Publication;
 use anyhow::anyhow;
 use reqwest::Url;
@@ -91,6 +92,11 @@ impl SourceArgs {
         url: Option<String>,
     ) -> anyhow::Result<Publication> {
         let universe = self.universe.clone().unwrap_or_else(|| self.dir.join("universe"));
+        let ignored = files::ignored(&universe);
+        if !ignored.is_empty() {
+            let (folder, names) = (universe.display(), ignored.join(", "));
+            super::warn(&format!("{folder}: not a part of the package, and left out: {names}"));
+        }
         let epoch = std::env::var("SOURCE_DATE_EPOCH").ok();
         let build_time = build::build_time(epoch.as_deref(), &universe).map_err(|error| anyhow!(error))?;
         let plan = Build {

@@ -7,6 +7,7 @@
 use crate::http::media::{self, MediaType};
 use crate::package::repository::Format;
 use crate::package::sources::is_stub_file_name;
+use crate::publish::publication::media_type;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -131,7 +132,7 @@ impl Form {
             Kind::Repository { format, negotiated } => (format.media_type(), format.name(), negotiated),
             Kind::Other(media_type) => (media_type, "", false),
         };
-        let compresses = content_type != BINARY && metadata.len() <= MAX_IN_MEMORY;
+        let compresses = is_text(content_type) && metadata.len() <= MAX_IN_MEMORY;
         let gzip = compresses && accepts_gzip(request);
         let vary = match (negotiated, compresses) {
             (false, false) => None,
@@ -176,16 +177,9 @@ fn set(response: &mut Response, name: HeaderName, value: &str) {
     }
 }
 
-const BINARY: &str = "application/octet-stream";
-
-/// The media type of a file that is no repository, by its name.
-fn media_type(name: &str) -> &'static str {
-    match name.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("json") => "application/json",
-        Some("txt" | "yml" | "yaml" | "sh" | "md" | "mustache" | "conf") => "text/plain;charset=utf-8",
-        None if name == "SHA256SUMS" => "text/plain;charset=utf-8",
-        _ => BINARY,
-    }
+/// Whether it is worth the work: archives, programs and pictures are compressed already, or large.
+fn is_text(content_type: &str) -> bool {
+    content_type.starts_with("text/") || content_type.contains("json") || content_type.ends_with("+xml")
 }
 
 /// The file and the format that a client gets of a stub universe: what it wants most of the formats that there are in

@@ -21,6 +21,7 @@ impl Fixture {
         std::os::unix::fs::symlink("../secret", folder.path().join("out/link")).unwrap();
         std::fs::write(folder.path().join("out/digits.bin"), "0123456789").unwrap();
         std::fs::write(folder.path().join("out/svc.yml"), TEXT).unwrap();
+        std::fs::write(folder.path().join("out/icon.png"), "png").unwrap();
         let server = start(&folder.path().join("out"), ([127, 0, 0, 1], 0).into(), None).await.unwrap();
         Self { folder, server, client: crate::http::client().unwrap() }
     }
@@ -297,8 +298,11 @@ async fn text_is_compressed_for_those_who_say_that_they_can_read_it() {
             assert_eq!(answer.header("content-encoding") == "gzip", compressed, "{path} {accepted:?}");
             assert!(answer.header("vary").ends_with("Accept-Encoding"), "{path} {accepted:?}");
         }
-        let answer = fixture.send("/digits.bin", &[("accept-encoding", accepted)]).await;
-        assert_eq!((answer.header("content-encoding"), answer.header("vary")), ("", ""), "{accepted:?}");
+        for (path, kind) in [("/digits.bin", "application/octet-stream"), ("/icon.png", "image/png")] {
+            let answer = fixture.send(path, &[("accept-encoding", accepted)]).await;
+            let headers = ["content-encoding", "vary", "content-type"].map(|name| answer.header(name));
+            assert_eq!(headers, ["", "", kind], "{path} {accepted:?}");
+        }
     }
 }
 

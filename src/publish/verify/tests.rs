@@ -259,6 +259,16 @@ async fn odd_server() -> String {
 }
 
 #[tokio::test]
+async fn a_root_of_packages_on_the_web_is_answered_with_what_can_be_named() {
+    let fixture = Fixture::publish("").await;
+    let root = Target::Url(fixture.server.url().parse().unwrap());
+    let findings = quietly(&root).await.remove(0).findings;
+    let help = findings[0].help.as_deref().unwrap_or_default();
+    assert_eq!((findings.len(), findings[0].code), (1, Code::NotRepository));
+    assert!(help.contains("the directory of one package: URL/PACKAGE/HASH"), "{help}");
+}
+
+#[tokio::test]
 async fn urls_of_others_lead_to_http_only() {
     let odd = odd_server().await;
     let uris = format!(
