@@ -94,7 +94,10 @@ pub fn resolve(config: Option<&Value>, user: &Object) -> Result<Object, OptionsE
 /// All rules of a draft-4 schema that a value breaks.
 pub fn violations(schema: &Value, value: &Value) -> Result<Vec<Violation>, OptionsError> {
     let validator =
-        jsonschema::draft4::new(schema).map_err(|error| OptionsError::Schema(error.to_string()))?;
+        jsonschema::draft4::new(schema).map_err(|error| match error.instance_path().as_str() {
+            "" => OptionsError::Schema(error.to_string()),
+            pointer => OptionsError::Schema(format!("`{pointer}`: {error}")),
+        })?;
     Ok(validator.iter_errors(value).map(|error| Violation::new(&error)).collect())
 }
 

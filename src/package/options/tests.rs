@@ -61,7 +61,7 @@ fn options_need_a_config_and_a_config_must_be_a_schema() {
     // nothing to validate: Cosmos doesn't look at the rules
     assert_eq!(resolve(Some(&json!({"required": ["a"]})), &Object::new()), Ok(Object::new()));
     let broken = resolve(Some(&json!({"type": 5})), &object(&json!({"a": 1})));
-    assert!(matches!(broken, Err(OptionsError::Schema(_))), "{broken:?}");
+    assert!(matches!(&broken, Err(OptionsError::Schema(why)) if why.starts_with("`/type`: ")), "{broken:?}");
     let remote = resolve(Some(&json!({"$ref": "http://example.org/s"})), &object(&json!({"a": 1})));
     assert!(matches!(remote, Err(OptionsError::Schema(_))), "nothing is fetched: {remote:?}");
 }
