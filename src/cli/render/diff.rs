@@ -62,7 +62,7 @@ pub fn run(args: &DiffArgs) -> anyhow::Result<()> {
 }
 
 fn side(args: &SubjectArgs, label: String) -> anyhow::Result<Side> {
-    let subject = args.read()?;
+    let subject = args.read_without_downloads()?;
     let app = app(&subject)?;
     let environment = subject.environment(Some(&app));
     let service = match subject.service_file(Some(&app)) {
