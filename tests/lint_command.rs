@@ -16,7 +16,10 @@ const PACKAGE: [(&str, &str); 6] = [
     ),
     (
         "universe/marathon.json.mustache",
-        r#"{"id": "weather", "cmd": "run", "env": {"STATIONS": "{{stations}}", "VERSION": "{{package-version}}"}}"#,
+        r#"{"id": "weather", "cmd": "run", "env": {"STATIONS": "{{stations}}", "VERSION": "{{package-version}}"},
+            "labels": {"DCOS_COMMONS_UNINSTALL": "true", "DCOS_COMMONS_API_VERSION": "v1",
+            "DCOS_PACKAGE_FRAMEWORK_NAME": "weather", "MARATHON_SINGLE_INSTANCE_APP": "true",
+            "DCOS_SERVICE_NAME": "weather", "DCOS_SERVICE_PORT_INDEX": "0", "DCOS_SERVICE_SCHEME": "http"}}"#,
     ),
     ("universe/resource.json", r#"{"assets": {"uris": {"svc": "{{artifact-dir}}/svc.yml"}}}"#),
     ("svc/svc.yml", SERVICE),
@@ -191,4 +194,125 @@ fn a_log_in_sarif_has_rules_with_help_and_places_that_code_hosts_find() {
     let (_, out, _) = told(folder.path(), "--set stations=0 --output sarif");
     let log: Value = serde_json::from_str(&out).unwrap();
     assert!(log["runs"][0]["results"][0].get("locations").is_none(), "{out}");
+}
+
+/// `CODE severity FILE:LINE` of each finding.
+fn listed(folder: &Path, arguments: &str) -> Vec<String> {
+    let (_, out, _) = told(folder, &format!("{arguments} --output json"));
+    let all: Value = serde_json::from_str(&out).unwrap();
+    let text = |finding: &Value| {
+        let file = finding["file"].as_str().unwrap();
+        let place = format!("{file}:{}", finding["line"]);
+        format!("{} {} {place}", finding["code"].as_str().unwrap(), finding["severity"].as_str().unwrap())
+    };
+    all["findings"].as_array().unwrap().iter().map(text).collect()
+}
+
+#[test]
+fn a_default_that_its_own_schema_refuses_is_an_error_unless_it_is_empty() {
+    let folder = fixture();
+    let config = r#"{"properties": {
+        "stations": {"type": "integer", "default": 2},
+        "group": {"default": {"mode": "x"}, "properties": {"mode": {"enum": ["a", "b"]}}},
+        "key": {"type": "string", "minLength": 3, "default": ""},
+        "must": {"type": "string"}
+    }, "required": ["must"]}"#;
+    write(folder.path(), "universe/config.json", config);
+    let template = PACKAGE[2].1.replace("\"run\"", "\"run {{group}}{{key}}{{must}}\"");
+    write(folder.path(), "universe/marathon.json.mustache", &template);
+    let expected = ["P021 error universe/config.json:3", "P021 warning universe/config.json:4"];
+    assert_eq!(listed(folder.path(), ""), expected);
+}
+
+#[test]
+fn what_only_the_catalog_refuses_is_found_and_keeps_nobody_from_building() {
+    let folder = fixture();
+    let package = PACKAGE[0].1.replace("\"d\"", "\"d\u{e9}\"");
+    write(folder.path(), "universe/package.json", &package);
+    write(folder.path(), "universe/command.json", "{}");
+    assert_eq!(
+        listed(folder.path(), ""),
+        ["P006 error universe/package.json:2", "P014 error universe/command.json:null"]
+    );
+    let mut build = Command::new(env!("CARGO_BIN_EXE_dagpkg"));
+    let build = build
+        .args(["build", "local", "--out", "o", "--dry-run"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(build.status.success(), "{build:?}");
+    let revision = folder.path().join("repo/packages/X/weather/0");
+    std::fs::create_dir_all(revision.parent().unwrap()).unwrap();
+    std::fs::rename(folder.path().join("universe"), &revision).unwrap();
+    assert_eq!(listed(&revision, "").len(), 2);
+    std::fs::rename(&revision, revision.with_file_name("first")).unwrap();
+    let found = listed(&revision.with_file_name("first"), "");
+    assert_eq!(found.iter().filter(|text| text.starts_with("P015 error")).count(), 1, "{found:?}");
+}
+
+#[test]
+fn config_templates_are_rendered_with_what_their_tasks_will_have() {
+    let folder = fixture();
+    let task = "        cmd: export HERE=1 && ./bootstrap && run
+        env: {OWN: x}
+        ports: {api: {port: 0, env-key: PORT_API, vip: {port: 80}}}
+        configs: {a: {template: a.conf, dest: a}, b: {template: b.conf, dest: b}}
+";
+    write(folder.path(), "svc/svc.yml", &SERVICE.replace("        cmd: sleep 1000\n", task));
+    let known = "{{OWN}} {{HERE}} {{PORT_API}} {{ENDPOINT_API_HOST}} {{MESOS_SANDBOX}} {{POD_INSTANCE_INDEX}} {{ZONE}} \
+                 {{FRAMEWORK_HOST}} {{TASK_NAME}} {{ROUTED}} {{STATSD_UDP_HOST}} {{#ABSENT}}{{x}}{{/ABSENT}}";
+    write(folder.path(), "svc/a.conf", known);
+    write(
+        folder.path(),
+        "svc/b.conf",
+        "one {{OWN}}\ntwo {{GONE}} # http://acme.io\nhttps://acme.io {{GONE}}",
+    );
+    let env = "--env TASKCFG_ALL_ROUTED=1";
+    assert_eq!(
+        listed(folder.path(), env),
+        ["S028 warning svc/b.conf:2", "A002 warning svc/b.conf:3", "S028 warning svc/b.conf:3"]
+    );
+    let without = listed(folder.path(), "");
+    assert!(without.contains(&"S028 warning svc/a.conf:1".to_owned()), "{without:?}");
+}
+
+#[test]
+fn what_a_scheduler_would_not_start_with_is_found_where_it_comes_from() {
+    let folder = fixture();
+    let template = PACKAGE[2].1.replacen("VERSION\": \"", "ENABLE_BACKOFF\": \"-", 1);
+    write(folder.path(), "universe/marathon.json.mustache", &template);
+    assert_eq!(listed(folder.path(), ""), ["P045 error universe/marathon.json.mustache:1"]);
+    write(folder.path(), "universe/marathon.json.mustache", PACKAGE[2].1);
+    let task = "        transport-encryption: [{name: t, type: TLS}]\n        cpus";
+    write(folder.path(), "svc/svc.yml", &SERVICE.replace("        cpus", task));
+    assert_eq!(listed(folder.path(), "--env ENABLE_BACKOFF=true"), ["S034 warning svc/svc.yml:null"]);
+    let account = "--env ENABLE_BACKOFF=true --env DCOS_SERVICE_ACCOUNT_CREDENTIAL=x";
+    assert_eq!(listed(folder.path(), account), Vec::<String>::new());
+}
+
+#[test]
+fn images_come_from_a_variable() {
+    let folder = fixture();
+    let pod = |image: &str| SERVICE.replace("    count:", &format!("    image: {image}\n    count:"));
+    write(folder.path(), "svc/svc.yml", &pod("acme/weather:1.0"));
+    assert_eq!(listed(folder.path(), "--svc svc/svc.yml --env STATIONS=1"), ["A003 warning svc/svc.yml:4"]);
+    write(folder.path(), "svc/svc.yml", &pod("'{{IMAGE}}'"));
+    let set = "--svc svc/svc.yml --env STATIONS=1 --env IMAGE=acme/weather:1.0";
+    assert_eq!(listed(folder.path(), set), Vec::<String>::new());
+    let template = r#"{"id": "weather", "container": {"type": "MESOS", "docker": {"image": "acme/weather:1.0"}},
+        "env": {"STATIONS": "{{stations}}"}}"#;
+    write(folder.path(), "universe/marathon.json.mustache", template);
+    assert_eq!(
+        listed(folder.path(), "--universe universe"),
+        ["A003 warning universe/marathon.json.mustache:1"]
+    );
+}
+
+#[test]
+fn the_labels_of_a_service_are_those_of_its_name() {
+    let folder = fixture();
+    let template = PACKAGE[2].1.replace("FRAMEWORK_NAME\": \"weather", "FRAMEWORK_NAME\": \"sunshine");
+    write(folder.path(), "universe/marathon.json.mustache", &template);
+    assert_eq!(listed(folder.path(), ""), ["P061 warning universe/marathon.json.mustache:3"]);
+    assert_eq!(listed(folder.path(), "--universe universe"), Vec::<String>::new());
 }

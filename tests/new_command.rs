@@ -55,7 +55,8 @@ const FRAMEWORK: [(&str, &str); 7] = [
   ],
   "labels": {
     "DCOS_COMMONS_API_VERSION": "v1", "DCOS_COMMONS_UNINSTALL": "true", "DCOS_PACKAGE_FRAMEWORK_NAME": "{{service.name}}",
-    "DCOS_SERVICE_NAME": "{{service.name}}", "DCOS_SERVICE_PORT_INDEX": "0", "DCOS_SERVICE_SCHEME": "http"
+    "DCOS_SERVICE_NAME": "{{service.name}}", "DCOS_SERVICE_PORT_INDEX": "0", "DCOS_SERVICE_SCHEME": "http",
+    "MARATHON_SINGLE_INSTANCE_APP": "true"
   },
   "portDefinitions": [{"port": 0, "protocol": "tcp", "name": "api"}]
 }"#,

@@ -2,12 +2,14 @@
 //!
 //! Which files, and with which options, is `subject`'s; the rules are those of `package::lint` and of the service language.
 
-use super::subject::{Subject, SubjectArgs};
+use super::subject::{App, Subject, SubjectArgs};
 use crate::finding::{self, Code, Finding, Report, Severity, Source};
 use crate::package::lint;
-use crate::runtime::load::LoadError;
+use crate::publish::files;
+use crate::runtime::load::{LoadError, Loaded};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Check the files of a package and of its service: every mistake with its place, and how to mend it.
@@ -83,23 +85,70 @@ impl Checked {
     fn check(&mut self, subject: &Subject) -> anyhow::Result<()> {
         let mut app = None;
         if let (Some(package), Some(universe)) = (&subject.package, &subject.universe) {
-            let here = universe.as_os_str().is_empty();
-            self.files.push(if here { ".".to_owned() } else { universe.display().to_string() });
+            let here = Path::new(".");
+            let universe = if universe.as_os_str().is_empty() { here } else { universe };
+            self.files.push(universe.display().to_string());
             self.add(lint::universe(package));
+            self.add(subject.downloads.clone());
+            let command = files::read_source(&universe.join("command.json"));
+            self.add(command.as_ref().err().into_iter().flat_map(|Report(findings)| findings.clone()));
+            self.add(lint::catalog::files(package, command.ok().flatten().as_ref()));
+            if let Ok(path) = universe.canonicalize() {
+                self.add(lint::catalog::folder(package, &path));
+            }
+            self.add(lint::package(package));
             match subject.app() {
                 Ok(found) => app = found,
                 Err(Report(findings)) => self.add(findings),
             }
         }
-        let Some(file) = subject.service_file(app.as_ref().map(|app| &app.app)) else { return Ok(()) };
+        let service = self.service(subject, app.as_ref())?;
+        if let (Some(app), Some(package)) = (&app, &subject.package) {
+            let is_framework = package.package.json().is_ok_and(|package| package["framework"] == true);
+            let labels = app.app.get("labels").and_then(Value::as_object);
+            let is_service = ["DCOS_COMMONS_API_VERSION", "DCOS_COMMONS_UNINSTALL"];
+            let is_service =
+                is_service.iter().any(|name| labels.is_some_and(|labels| labels.contains_key(*name)));
+            // its name is known to its file; else it is not compared
+            let name = service.or_else(|| {
+                let label = labels.and_then(|labels| labels.get("DCOS_PACKAGE_FRAMEWORK_NAME"));
+                is_service.then(|| label.and_then(Value::as_str).unwrap_or_default().to_owned())
+            });
+            self.add(lint::duplicates(&app.text));
+            let config = package.config.as_ref().and_then(|config| config.json().ok());
+            let options = lint::app::Options { values: &app.options, config: config.as_ref() };
+            self.add(lint::app::check(&app.text, &app.app, options));
+            self.add(lint::hosts::in_app(&app.text, &app.app));
+            let who = lint::labels::Who { is_framework, service: name.as_deref() };
+            self.add(lint::labels::check(&app.text, &app.app, who));
+        }
+        Ok(())
+    }
+
+    /// Checks the service, if there is one; answers its name.
+    fn service(&mut self, subject: &Subject, app: Option<&App>) -> anyhow::Result<Option<String>> {
+        let Some(file) = subject.service_file(app.map(|app| &app.app)) else { return Ok(None) };
         let file = file.display().to_string();
         if app.is_none() && subject.package.as_ref().is_some_and(|package| package.marathon.is_some()) {
             self.unchecked =
                 Some((file, "it is rendered with the environment of the app, and there is none"));
-            return Ok(());
+            return Ok(None);
         }
-        match subject.service(app.as_ref().map(|app| &app.app)) {
-            Ok(loaded) => self.add(loaded.findings),
+        let mut name = None;
+        match subject.service(app.map(|app| &app.app)) {
+            Ok(Loaded { service, findings, text, templates }) => {
+                self.add(findings);
+                let env = subject.environment(app.map(|app| &app.app));
+                let (text, templates, app) = (&text, &*templates, app.map(|app| &app.text));
+                self.add(lint::service::check(&lint::service::Read {
+                    service: &service,
+                    text,
+                    templates,
+                    env: &env,
+                    app,
+                }));
+                name = Some(service.spec.name);
+            }
             Err(error) => match (super::report(&error), error.downcast_ref()) {
                 (Some(Report(findings)), _) => self.add(findings.clone()),
                 (None, Some(LoadError::Read { why, .. })) => {
@@ -110,7 +159,7 @@ impl Checked {
             },
         }
         self.files.push(file);
-        Ok(())
+        Ok(name)
     }
 
     /// Adds what was not found already: an app that cannot be rendered is found in more than one way.

@@ -3,7 +3,7 @@
 //! From the files to the scheduler's environment and the service as that scheduler will read it. Used by the commands that
 //! look at a service before it is deployed.
 
-use crate::finding::{Finding, Report, Source};
+use crate::finding::{Finding, Report, Severity, Source};
 use crate::package::marathon::{self, RenderError};
 use crate::package::options::{self, Object, OptionsError, UserOptions};
 use crate::package::parameters::Parameters;
@@ -64,6 +64,8 @@ pub struct Subject {
     pub package: Option<Sources>,
     /// Where the package was found.
     pub universe: Option<PathBuf>,
+    /// Downloads that a build will ask for.
+    pub downloads: Vec<Finding>,
     /// The service file, as named or found. None is no error by itself: [`Subject::service`] says so where one is needed.
     svc: Option<PathBuf>,
     /// Where a service file is looked for by the name that the app gives it.
@@ -112,6 +114,11 @@ impl SubjectArgs {
         });
         let written = universe.as_deref().map(read_package).transpose()?;
         let environment = super::text_environment();
+        let downloads = written.as_ref().map(|written| {
+            let parameters = Parameters::new(&written.package, "", 0).with_environment(environment.clone());
+            let missing = parameters.missing_downloads(written).into_iter();
+            missing.map(|finding| finding.with_severity(Severity::Warning)).collect()
+        });
         let package = written.as_ref().map(|written| {
             let known = Parameters::for_checks(&written.package).with_environment(environment);
             written.substitute(&complete(known))
@@ -121,6 +128,7 @@ impl SubjectArgs {
             package: package.transpose()?,
             written,
             universe,
+            downloads: downloads.unwrap_or_default(),
             svc: self.svc.clone(),
             dirs,
             user: self.given.user_options()?,

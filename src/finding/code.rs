@@ -57,6 +57,12 @@ macro_rules! codes {
 }
 
 codes! {
+    /// An address without encryption at a host outside of the cluster.
+    PlainHttp = "A001" Warning,
+    /// A fixed address of a host outside of the cluster.
+    ForeignHost = "A002" Warning,
+    /// An image that no option can replace.
+    FixedImage = "A003" Warning,
     /// A file is not there, cannot be read or is too large.
     Unreadable = "P001" Error,
     /// A file is not UTF-8.
@@ -65,6 +71,10 @@ codes! {
     NotJson = "P003" Error,
     /// A file is JSON, but not an object.
     NotObject = "P004" Error,
+    /// A JSON object has a key twice.
+    DuplicateField = "P005" Warning,
+    /// A file that the catalog wants in ASCII has other characters.
+    NotAscii = "P006" Error,
     /// A required field of package.json or resource.json is missing.
     MissingField = "P010" Error,
     /// The packaging version has no such field.
@@ -73,24 +83,50 @@ codes! {
     FieldType = "P012" Error,
     /// A field has a value that is not allowed.
     FieldValue = "P013" Error,
+    /// A command.json that should not be there, or that is missing.
+    CommandFile = "P014" Error,
+    /// The package is in another folder of the catalog than its name says.
+    CatalogFolder = "P015" Error,
     /// config.json is not a JSON Schema.
     ConfigSchema = "P020" Error,
     /// A default that config.json itself does not allow.
     DefaultRefused = "P021" Error,
     /// An option that is required and has no default.
     RequiredOption = "P022" Error,
+    /// An option that the template does not use.
+    UnusedOption = "P023" Warning,
     /// Options that the user gave are not allowed.
     OptionRefused = "P024" Error,
     /// An option on the command line is not `NAME=VALUE`.
     OptionSyntax = "P025" Error,
     /// The template cannot be parsed, or rendered in bounds.
     TemplateSyntax = "P030" Error,
+    /// A name in the template that stands for nothing.
+    UnknownName = "P031" Warning,
     /// What the template renders to is not JSON.
     AppNotJson = "P033" Error,
     /// What the template renders to is JSON, but not an app.
     AppShape = "P034" Error,
     /// The package has no template, so there is no app.
     NoTemplate = "P036" Error,
+    /// A field of the app has a value of a type that Marathon does not take.
+    AppType = "P040" Error,
+    /// A field of the app has a value that Marathon does not take.
+    AppValue = "P041" Error,
+    /// Fields of the app that Marathon does not take together, or not without each other.
+    AppConflict = "P042" Error,
+    /// The app names a port or a secret that it does not have.
+    AppReference = "P043" Error,
+    /// Marathon knows no such field of apps.
+    UnknownAppField = "P044" Warning,
+    /// A variable of the scheduler has a value that it cannot read.
+    SchedulerVariable = "P045" Error,
+    /// The app lacks a label that DC/OS needs.
+    MissingLabel = "P060" Warning,
+    /// A label has a value that DC/OS cannot use.
+    LabelValue = "P061" Warning,
+    /// A label that the package service overwrites.
+    OverwrittenLabel = "P062" Warning,
     /// An artifact that the package names is not there.
     NoArtifact = "P090" Error,
     /// Parameters of the build lead to each other, or make a file too long.
@@ -155,6 +191,8 @@ codes! {
     LongName = "S026" Refusal,
     /// The service file is not a Mustache template.
     ServiceTemplate = "S027" Error,
+    /// A name in a config template that the task has no variable for.
+    MissingVariable = "S028" Warning,
     /// Tasks of one step that cannot run at the same time.
     StepConflict = "S030" Refusal,
     /// Variables of the scheduler that reach more pods than they name.
@@ -163,6 +201,8 @@ codes! {
     NeverPlaced = "S032" Warning,
     /// A network that DC/OS does not bring along.
     OtherNetwork = "S033" Warning,
+    /// A service that its scheduler does not deploy in this configuration.
+    NotDeployed = "S034" Error,
     /// More findings than are worth a look.
     TooMany = "S099" Error,
     /// What is at the URL of a repository is not taken by the package service.

@@ -18,7 +18,7 @@ pub use evaluate::{Evaluation, Launch, Planned, PodRequest, StoredTask, evaluate
 pub use placement::{HomeRegion, Located, Peers, Spread, attribute_text, check, counted_fields, locate};
 pub use reason::Reason;
 pub use resources::{FRAMEWORK_ID, Pool, RESOURCE_ID, from_thousandths, thousandths};
-pub use task_info::{label, located};
+pub use task_info::{example_environment, label, located};
 
 use crate::wire::{AgentId, Attribute, DomainInfo, ExecutorId, Offer, OfferId, ReservationType, Resource};
 use std::collections::BTreeMap;

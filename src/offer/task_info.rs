@@ -1,6 +1,6 @@
 //! Tasks and executors in the form that Mesos launches and the store keeps.
 
-use super::placement::{Located, locate};
+use super::placement::{Located, Peers, locate};
 use super::{AgentOffer, PodRequest, ServiceContext, tls};
 use crate::spec::{
     ExternalVolumeSpec, Limit, NetworkSpec, PodSpec, PortSpec, ReadinessCheckSpec, TaskSpec, env_name,
@@ -8,10 +8,11 @@ use crate::spec::{
 };
 use crate::wire::{
     CheckCommand, CheckInfo, CheckType, CommandInfo, ContainerInfo, ContainerType, DiscoveryInfo,
-    DockerImage, DurationInfo, Environment, ExecutorId, ExecutorInfo, ExecutorType, HealthCheck, Image,
-    KillPolicy, Labels, LinuxInfo, MesosContainer, NetworkInfo, Port, PortMapping, Resource, Rlimit,
-    RlimitInfo, SandboxPath, SandboxPathType, Scalar, Seccomp, Secret, SecretReference, SecretType, TaskInfo,
-    Uri, Variable, VariableType, Visibility, Volume, VolumeMode, VolumeSource,
+    DockerImage, DomainInfo, DomainName, DurationInfo, Environment, ExecutorId, ExecutorInfo, ExecutorType,
+    FaultDomain, HealthCheck, Image, KillPolicy, Labels, LinuxInfo, MesosContainer, NetworkInfo, Port,
+    PortMapping, Resource, Rlimit, RlimitInfo, SandboxPath, SandboxPathType, Scalar, Seccomp, Secret,
+    SecretReference, SecretType, TaskInfo, Uri, Variable, VariableType, Visibility, Volume, VolumeMode,
+    VolumeSource,
 };
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -239,6 +240,34 @@ fn discovery(
         ports: (!ports.is_empty()).then_some(crate::wire::Ports { ports }),
         ..DiscoveryInfo::default()
     }
+}
+
+/// The environment of a task, for those who look at a service before it runs: on an agent that tells its region and zone,
+/// with any numbers for ports that the scheduler chooses.
+pub fn example_environment(
+    context: &ServiceContext,
+    pod: &PodSpec,
+    index: u32,
+    task: &TaskSpec,
+) -> Environment {
+    let none = BTreeMap::new();
+    let request = PodRequest {
+        pod,
+        index,
+        tasks: &[],
+        new_footprint: true,
+        stored: Vec::new(),
+        peers: Peers::default(),
+        config_id: "",
+        env: &none,
+    };
+    let domain = |name: &str| Some(DomainName { name: name.to_owned() });
+    let fault_domain = Some(FaultDomain { region: domain("region"), zone: domain("zone") });
+    let offer = AgentOffer { domain: Some(DomainInfo { fault_domain }), ..AgentOffer::default() };
+    let ports = task.resource_set.ports.iter();
+    let ports = ports.map(|port| (port.clone(), if port.port == 0 { 1025 } else { port.port })).collect();
+    let name = task_instance_name(&pod.pod_type, index, &task.name);
+    environment(context, &request, task, &ports, &name, &offer)
 }
 
 fn environment(

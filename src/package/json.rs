@@ -2,6 +2,7 @@
 
 use crate::finding::{Code, Finding, Report, Source};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::ops::Range;
 
 impl Source {
@@ -81,6 +82,15 @@ pub fn locate(text: &str, pointer: &str) -> Option<Range<usize>> {
     Some(found)
 }
 
+/// The keys that an object of the text, which is JSON, has more than once: the later one, and the one before.
+pub fn duplicates(text: &str) -> Vec<(Range<usize>, Range<usize>)> {
+    let mut found = Vec::new();
+    let mut scanner = Scanner { bytes: text.as_bytes(), position: 0 };
+    scanner.blanks();
+    scanner.duplicates(&mut found);
+    found
+}
+
 /// Goes over JSON without building anything. All methods stop, with `None`, where the text is no JSON.
 struct Scanner<'t> {
     bytes: &'t [u8],
@@ -129,6 +139,39 @@ impl Scanner<'_> {
             self.take(b',');
         }
         found
+    }
+
+    /// Goes over the value that begins here, and the blanks behind it. Parsers bound how deep it is.
+    fn duplicates(&mut self, found: &mut Vec<(Range<usize>, Range<usize>)>) -> Option<()> {
+        match self.peek()? {
+            b'{' => {
+                self.take(b'{');
+                let mut seen = HashMap::new();
+                while self.peek()? != b'}' {
+                    let start = self.position;
+                    self.skip_string()?;
+                    let key = start..self.position;
+                    let name: String = serde_json::from_slice(&self.bytes[key.clone()]).ok()?;
+                    if let Some(before) = seen.insert(name, key.clone()) {
+                        found.push((key, before));
+                    }
+                    self.take(b':');
+                    self.duplicates(found)?;
+                    self.take(b',');
+                }
+                self.take(b'}');
+            }
+            b'[' => {
+                self.take(b'[');
+                while self.peek()? != b']' {
+                    self.duplicates(found)?;
+                    self.take(b',');
+                }
+                self.take(b']');
+            }
+            _ => self.skip()?,
+        }
+        Some(())
     }
 
     /// Where an item begins in the list that begins here: nothing of it yet, and the offset of its value.
@@ -225,10 +268,20 @@ mod tests {
         );
     }
 
+    #[test]
+    fn keys_that_are_there_twice_are_found_where_they_are() {
+        let text = r#"{"a": 1, "b": [{"x": {}, "\u0078": [2 ]} , "a"], "a" : {"a": "a"}}"#;
+        let found = duplicates(text);
+        let texts: Vec<_> = found.iter().map(|(key, _)| &text[key.clone()]).collect();
+        assert_eq!(texts, [r#""\u0078""#, r#""a""#]);
+        assert_eq!(found[1].1, 1..4);
+        assert_eq!(duplicates(r#"{"a": {"b": 1}, "b": [1, {"a": "}"}]}"#), []);
+    }
+
     proptest! {
         #[test]
         fn scanning_never_panics(text in "[\\[\\]{},:\"\\\\a1 é]{0,30}", pointer in "(/[a1])*") {
-            let _ = locate(&text, &pointer);
+            let _ = (locate(&text, &pointer), duplicates(&text));
         }
     }
 }

@@ -80,7 +80,7 @@ pub fn template_finding(template: &Source, error: &TemplateError) -> Finding {
 }
 
 /// The bytes of the tag at a place, or of the character if there is none.
-fn tag(text: &str, place: Place) -> Range<usize> {
+pub(super) fn tag(text: &str, place: Place) -> Range<usize> {
     let start = place.offset(text);
     match tag_length(&text[start..]) {
         Some(length) => start..start + length,
@@ -214,7 +214,7 @@ fn definition_label(definition: &Object) -> String {
     BASE64.encode(label.to_string())
 }
 
-fn without_nulls(value: &Value) -> Value {
+pub(super) fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(map) => map
             .iter()

@@ -59,9 +59,25 @@ impl Parameters {
 
     /// Parameters by which a package can be checked without building it: some version, some place, some hashes.
     pub fn for_checks(package: &Source) -> Self {
-        let published = Self::new(package, "stub-universe", 0)
-            .published("https://artifacts.example.org", BTreeMap::new());
+        const PLACE: &str = "https://artifacts.example.org";
+        let mut published = Self::new(package, "stub-universe", 0).published(PLACE, BTreeMap::new());
+        for name in DOWNLOADS {
+            published.values.insert(name.to_owned(), format!("{PLACE}/{name}"));
+        }
         Self { hashes: Hashes::Any("0".repeat(64)), ..published }
+    }
+
+    /// What a build would say of downloads that the files name and nobody has given.
+    pub fn missing_downloads(&self, sources: &Sources) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for source in sources.all() {
+            for name in DOWNLOADS.into_iter().filter(|name| !self.values.contains_key(*name)) {
+                let tag = format!("{{{{{name}}}}}");
+                let places = source.text.match_indices(&tag);
+                findings.extend(places.map(|(at, _)| no_download(source, &(at..at + tag.len()), name)));
+            }
+        }
+        findings
     }
 
     /// All parameters: the package is published at this URL. `hashes` are those of its artifacts by name, and of files of
@@ -164,16 +180,19 @@ impl Parameters {
             };
         }
         if DOWNLOADS.contains(&name) {
-            let variable = format!("TEMPLATE_{}", name.to_uppercase().replace('-', "_"));
-            let message =
-                format!("`{{{{{name}}}}}` is a download that the Java SDK needs, and none is known");
-            let help = format!(
-                "make a package that needs no Java: dagpkg new --from DIR; or say where it is: {variable}=URL"
-            );
-            return Err(made.finding(Code::NoValue, tag, message).help(help).into());
+            return Err(no_download(made, tag, name).into());
         }
         Ok(None)
     }
+}
+
+fn no_download(source: &Source, tag: &Range<usize>, name: &str) -> Finding {
+    let variable = format!("TEMPLATE_{}", name.to_uppercase().replace('-', "_"));
+    let message = format!("`{{{{{name}}}}}` is a download that the Java SDK needs, and none is known");
+    let help = format!(
+        "make a package that needs no Java: dagpkg new --from DIR; or say where it is: {variable}=URL"
+    );
+    source.finding(Code::NoValue, tag, message).help(help)
 }
 
 /// A text of package.json, unless it has parameters in it.
@@ -373,12 +392,17 @@ mod tests {
         ];
         for (name, help) in cases {
             let text = source(&format!("{{\n \"{{{{{name}}}}}\"}}"));
-            for parameters in [Parameters::new(&source("{}"), "1", 0), Parameters::for_checks(&source("{}"))]
-            {
-                let finding = parameters.substitute(&text).unwrap_err().to_string();
-                assert!(finding.starts_with("resource.json:2:3: error[P093]: "), "{finding}");
-                assert!(finding.contains(help), "{finding}");
-            }
+            let parameters = Parameters::new(&source("{}"), "1", 0);
+            let finding = parameters.substitute(&text).unwrap_err().to_string();
+            assert!(finding.starts_with("resource.json:2:3: error[P093]: "), "{finding}");
+            assert!(finding.contains(help), "{finding}");
+            // what can be checked without them is, and they are told beside
+            assert!(Parameters::for_checks(&source("{}")).substitute(&text).is_ok());
+            let sources =
+                Sources { package: source("{}"), config: None, marathon: Some(text), resource: None };
+            let told: Vec<_> =
+                parameters.missing_downloads(&sources).iter().map(Finding::to_string).collect();
+            assert_eq!(told, [finding]);
         }
     }
 

@@ -4,7 +4,7 @@
 //! DC/OS 1.10 ask for v3 only, those before 1.12 for v3 and v4. The conversions are those of the public catalog, which
 //! serves one set of packages to all of them. Called by `publish`.
 
-use super::lint::{package_rules, resource_rules};
+use super::lint::schema::{package_rules, resource_rules};
 use super::options::{self, Object};
 use super::sources::{stub_file_name, stub_universe};
 use crate::finding::{Code, Finding, Report, Source};

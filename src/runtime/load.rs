@@ -6,6 +6,7 @@
 use crate::finding::{Code, Finding, Report, Severity, Source};
 use crate::spec::{self, Context, Service};
 use crate::template::{Missing, Place, Profile, Template, TemplateError, service_context, tag_length};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -19,6 +20,10 @@ pub struct Loaded {
     /// What its author should know, in the order of places in the file: what is probably not meant, and, of a
     /// [`candidate`], also why no scheduler deploys it.
     pub findings: Vec<Finding>,
+    /// The text that was read: the file as it was rendered.
+    pub text: Source,
+    /// The config templates that were read from files.
+    pub templates: Vec<Source>,
 }
 
 /// A service file, rendered with an environment.
@@ -61,8 +66,15 @@ pub fn rendered(path: &Path, env: &BTreeMap<String, String>) -> Result<Rendered,
 pub fn candidate(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, LoadError> {
     let source = read_source(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let config_template = |name: &str| read(&folder.join(name)).map_err(|error| error.to_string());
-    Ok(parse(&source, env, &config_template)?)
+    let templates = RefCell::new(Vec::new());
+    let config_template = |name: &str| {
+        let path = folder.join(name);
+        let text = read(&path).map_err(|error| error.to_string())?;
+        templates.borrow_mut().push(Source::new(path.display().to_string(), &*text));
+        Ok(text)
+    };
+    let loaded = parse(&source, env, &config_template)?;
+    Ok(Loaded { templates: templates.into_inner(), ..loaded })
 }
 
 /// No errors at all.
@@ -97,7 +109,7 @@ fn parse(
     findings.extend(found);
     findings.sort_by_key(|f| (f.code == Code::TooMany, f.span.as_ref().map(|span| span.start)));
     match service {
-        Some(service) => Ok(Loaded { service, findings }),
+        Some(service) => Ok(Loaded { service, findings, text: rendered, templates: Vec::new() }),
         None => Err(Report(findings)),
     }
 }

@@ -14,6 +14,7 @@
 //! ```
 
 mod context;
+mod names;
 mod origins;
 mod parse;
 mod place;
@@ -22,6 +23,7 @@ mod render;
 mod tests;
 
 pub use context::{config_context, service_context};
+pub use names::{Name, NameUse};
 pub use origins::{Origins, tag_length};
 pub use parse::Template;
 pub use place::Place;

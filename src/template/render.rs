@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// The name of the package service's lambda: the string that a top-level name holds, without any escaping.
-const AS_JSON: &str = "asJson";
+pub(super) const AS_JSON: &str = "asJson";
 
 impl Template {
     /// Renders the template. `values` are as their author wrote them: what a profile does to them is done here.

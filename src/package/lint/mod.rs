@@ -1,28 +1,31 @@
-//! Checks of a package's files that need neither a build nor a cluster.
+//! Checks of a package's files, and of its service, that need neither a build nor a cluster.
 //!
-//! The rules for package.json and resource.json are those of the public catalog, per packaging version; config.json must
-//! be a JSON Schema of draft 4; the template must parse, and where the defaults alone are allowed options, it must render
-//! to an app with them.
+//! [`universe`] is what no package may break: the rules for package.json and resource.json are those of the public catalog,
+//! per packaging version; config.json must be a JSON Schema of draft 4; the template must parse, and where the defaults alone
+//! are allowed options, it must render to an app with them. The other checks are for an author to see: [`catalog`] what else
+//! the catalog refuses, [`package`] what options and template have to do with each other, [`app`] what Marathon says of the
+//! rendered app, [`labels`] what DC/OS needs to know of it, [`service`] what a scheduler says of the service.
 
-use super::Sources;
-use super::marathon;
+pub mod app;
+pub mod catalog;
+pub mod hosts;
+pub mod labels;
+mod names;
+pub mod schema;
+pub mod service;
+
 use super::options::{self, Object, OptionsError};
-use crate::finding::{Code, Finding, Report, Source};
+use super::{Sources, json, marathon};
+use crate::finding::{Code, Finding, Report, Severity, Source, nearest};
 use crate::template::Template;
-use serde_json::{Value, json};
+use schema::{package_rules, resource_rules};
+use serde_json::Value;
 
 /// Everything that is wrong with a package. Parameters of the build must be replaced already.
 pub fn universe(sources: &Sources) -> Vec<Finding> {
     let mut findings = Vec::new();
     let package = parsed(&sources.package, &mut findings);
-    let version = package.as_ref().and_then(|package| package["packagingVersion"].as_str());
-    // without a valid version, which is reported, the newest rules help best
-    let version = match version {
-        Some("2.0") => 2,
-        Some("3.0") => 3,
-        Some("5.0") => 5,
-        _ => 4,
-    };
+    let version = package.as_ref().map_or(4, version);
     if let Some(package) = &package {
         findings.extend(broken_rules(&sources.package, package, &package_rules(version)));
     }
@@ -53,6 +56,103 @@ pub fn universe(sources: &Sources) -> Vec<Finding> {
     findings
 }
 
+/// The packaging version, 2 to 5. Without a valid one, which is reported, the rules of 4.0 help best.
+fn version(package: &Value) -> u8 {
+    match package["packagingVersion"].as_str() {
+        Some("2.0") => 2,
+        Some("3.0") => 3,
+        Some("5.0") => 5,
+        _ => 4,
+    }
+}
+
+/// What an author should know of a package whose files can be read: what its options and its template have to do with each
+/// other, and what keeps it from closed networks.
+pub fn package(sources: &Sources) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for source in [Some(&sources.package), sources.config.as_ref(), sources.resource.as_ref()] {
+        findings.extend(source.into_iter().flat_map(duplicates));
+    }
+    let json = |source: &Option<Source>| source.as_ref().and_then(|source| parsed(source, &mut Vec::new()));
+    let (config, resource) = (json(&sources.config), json(&sources.resource));
+    let config = sources.config.as_ref().zip(config.as_ref());
+    if let Some((source, config)) = config {
+        findings.extend(refused_defaults(source, config));
+        findings.extend(hosts::in_defaults(source, config));
+    }
+    if let Some(source) = &sources.marathon {
+        findings.extend(hosts::in_text(source));
+        if let Ok(template) = Template::parse(&source.text) {
+            findings.extend(names::check(source, &template, config, resource.as_ref()));
+        }
+    }
+    findings
+}
+
+/// Keys that are there twice in a JSON file.
+pub fn duplicates(source: &Source) -> Vec<Finding> {
+    if source.json().is_err() {
+        return Vec::new();
+    }
+    let found = json::duplicates(&source.text).into_iter();
+    found
+        .map(|(key, before)| {
+            let message = format!(
+                "{} is there twice in this object, and only the last one counts",
+                &source.text[key.clone()]
+            );
+            let found = source.finding(Code::DuplicateField, &key, message);
+            found.related(source, &before, "the one before").help("remove one of them")
+        })
+        .collect()
+}
+
+/// Defaults that the package service refuses when somebody installs the package without options.
+fn refused_defaults(source: &Source, config: &Value) -> Vec<Finding> {
+    let Err(OptionsError::Invalid(broken)) = options::resolve(Some(config), &Object::new()) else {
+        return Vec::new();
+    };
+    // what is required and has no default is the user's to set
+    let broken = broken.iter().filter(|violation| violation.keyword != "required");
+    broken
+        .map(|violation| {
+            let pointer = violation.unwanted().next().unwrap_or_else(|| violation.pointer.clone());
+            let found =
+                source.at_pointer(Code::DefaultRefused, &default_at(config, &pointer), violation.to_string());
+            let found = match json::locate(&source.text, &violation.rule) {
+                Some(rule) => found.related(source, &rule, "the rule"),
+                None => found,
+            };
+            // such a default only says what kind of value is wanted
+            if is_empty(&violation.value) {
+                let help = "remove the default and make the option `required`, if everybody has to set it";
+                return found.with_severity(Severity::Warning).help(help);
+            }
+            found.help("change the default or the rule: without this option nobody can install the package")
+        })
+        .collect()
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.is_null() || value == "" || value.as_array().is_some_and(Vec::is_empty)
+}
+
+/// Where the default of an option is in config.json.
+fn default_at(config: &Value, option: &str) -> String {
+    let (mut schema, mut pointer) = (config, String::new());
+    let mut parts = option.split('/').skip(1);
+    loop {
+        if schema.get("default").is_some() {
+            pointer.push_str("/default");
+            parts.for_each(|part| pointer.extend(["/", part]));
+            return pointer;
+        }
+        let Some(part) = parts.next() else { return pointer };
+        pointer.extend(["/properties/", part]);
+        schema = &schema["properties"][part.replace("~1", "/").replace("~0", "~")];
+    }
+}
+
 /// What to say of options that cannot be checked at all. `source` is config.json, or package.json where there is none.
 pub fn options_refused(source: &Source, error: &OptionsError) -> Report {
     Finding::new(Code::OptionRefused, source, error.to_string()).into()
@@ -70,16 +170,23 @@ fn parsed(source: &Source, findings: &mut Vec<Finding>) -> Option<Value> {
 fn broken_rules(source: &Source, value: &Value, rules: &Value) -> Vec<Finding> {
     // the rules are ours, and they are a schema
     let violations = options::violations(rules, value).unwrap_or_default();
-    violations.iter().flat_map(|violation| broken_rule(source, violation)).collect()
+    violations.iter().flat_map(|violation| broken_rule(source, violation, rules)).collect()
 }
 
-fn broken_rule(source: &Source, violation: &options::Violation) -> Vec<Finding> {
+fn broken_rule(source: &Source, violation: &options::Violation, rules: &Value) -> Vec<Finding> {
     let dotted = |pointer: &str| pointer.trim_start_matches('/').replace('/', ".");
     let code = match violation.keyword.as_str() {
         "additionalProperties" => {
             let unknown = |pointer: String| {
                 let message = format!("`{}` is not a field of packages of this version", dotted(&pointer));
-                source.at_pointer(Code::UnknownField, &pointer, message)
+                let name = pointer.rsplit('/').next().unwrap_or_default();
+                let around = violation.rule.strip_suffix("/additionalProperties").unwrap_or_default();
+                let known = rules.pointer(&format!("{around}/properties")).and_then(Value::as_object);
+                let help = match nearest(name, known.into_iter().flat_map(Object::keys).map(String::as_str)) {
+                    Some(like) => format!("did you mean `{like}`?"),
+                    None => "remove it, or set another `packagingVersion`".to_owned(),
+                };
+                source.at_pointer(Code::UnknownField, &pointer, message).help(help)
             };
             return violation.unwanted().map(unknown).collect();
         }
@@ -87,9 +194,14 @@ fn broken_rule(source: &Source, violation: &options::Violation) -> Vec<Finding> 
         "type" => Code::FieldType,
         _ => Code::FieldValue,
     };
+    let help = match code {
+        Code::MissingField => "add it",
+        Code::FieldType => "write a value of the type that is named",
+        _ => "write a value that the rule allows",
+    };
     let name = dotted(&violation.pointer);
     let name = if name.is_empty() { String::new() } else { format!("`{name}`: ") };
-    vec![source.at_pointer(code, &violation.pointer, format!("{name}{}", violation.message))]
+    vec![source.at_pointer(code, &violation.pointer, format!("{name}{}", violation.message)).help(help)]
 }
 
 fn config_findings(source: &Source, config: &Value) -> Vec<Finding> {
@@ -126,121 +238,12 @@ fn app_finding(
     }
 }
 
-fn texts() -> Value {
-    json!({"type": "array", "items": {"type": "string"}})
-}
-
-/// The rules for package.json as a JSON Schema.
-pub(super) fn package_rules(version: u8) -> Value {
-    let text = json!({"type": "string"});
-    let flag = json!({"type": "boolean"});
-    let mut properties = json!({
-        "packagingVersion": {"enum": ["2.0", "3.0", "4.0", "5.0"]},
-        "name": text, "version": text, "maintainer": text, "description": text,
-        "tags": {"type": "array", "items": {"type": "string", "pattern": r"^[^\s]+$"}},
-        "scm": text, "website": text, "framework": flag, "selected": flag,
-        "preInstallNotes": text, "postInstallNotes": text, "postUninstallNotes": text,
-        "licenses": {"type": "array", "items": {
-            "type": "object",
-            "properties": {"name": text, "url": {"type": "string", "pattern": "^https?://"}},
-            "required": ["name", "url"],
-            "additionalProperties": false,
-        }},
-    });
-    if version >= 3 {
-        properties["name"] = json!({"type": "string", "pattern": "^[a-z][a-z0-9-]*[a-z0-9]$"});
-        properties["version"] = json!({"type": "string", "pattern": "^[-a-zA-Z0-9.]+$"});
-        properties["minDcosReleaseVersion"] =
-            json!({"type": "string", "pattern": r"^(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*$"});
-        properties["hasKnownIssues"] = flag;
-        properties["lastUpdated"] = json!({"type": "number"});
-    }
-    if version >= 4 {
-        properties["upgradesFrom"] = texts();
-        properties["downgradesTo"] = texts();
-    }
-    if version >= 5 {
-        properties["manager"] = json!({
-            "type": "object",
-            "properties": {"packageName": text, "minPackageVersion": text},
-            "required": ["packageName"],
-            "additionalProperties": false,
-        });
-    }
-    json!({
-        "type": "object",
-        "properties": properties,
-        "required": ["packagingVersion", "name", "version", "maintainer", "description", "tags"],
-        "additionalProperties": false,
-    })
-}
-
-/// The rules for resource.json as a JSON Schema.
-pub(super) fn resource_rules(version: u8) -> Value {
-    let named_texts = json!({"type": "object", "additionalProperties": {"type": "string"}});
-    let text = json!({"type": "string"});
-    let mut properties = json!({
-        "assets": {
-            "type": "object",
-            "properties": {
-                "uris": named_texts,
-                "container": {
-                    "type": "object",
-                    "properties": {"docker": named_texts},
-                    "additionalProperties": false,
-                },
-            },
-            "additionalProperties": false,
-        },
-        "images": {
-            "type": "object",
-            "properties": {
-                "icon-small": text, "icon-medium": text, "icon-large": text, "screenshots": texts(),
-            },
-            "additionalProperties": false,
-        },
-    });
-    if version >= 3 {
-        let platform = json!({
-            "type": "object",
-            "properties": {"x86-64": {
-                "type": "object",
-                "properties": {
-                    "kind": {"enum": ["executable", "zip"]},
-                    "url": {"type": "string", "pattern": "^https?://"},
-                    "contentHash": {"type": "array", "minItems": 1, "items": {
-                        "type": "object",
-                        "properties": {"algo": {"enum": ["sha256"]}, "value": text},
-                        "required": ["algo", "value"],
-                        "additionalProperties": false,
-                    }},
-                },
-                "required": ["kind", "url", "contentHash"],
-                "additionalProperties": false,
-            }},
-            "required": ["x86-64"],
-            "additionalProperties": false,
-        });
-        properties["cli"] = json!({
-            "type": "object",
-            "properties": {"binaries": {
-                "type": "object",
-                "properties": {"linux": platform, "darwin": platform, "windows": platform},
-                "minProperties": 1,
-                "additionalProperties": false,
-            }},
-            "required": ["binaries"],
-            "additionalProperties": false,
-        });
-    }
-    json!({"type": "object", "properties": properties, "additionalProperties": false})
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
-    fn sources(package: &Value, resource: &Value, config: &str, template: &str) -> Sources {
+    pub(super) fn sources(package: &Value, resource: &Value, config: &str, template: &str) -> Sources {
         let source = |file: &str, text: String| Source::new(file, text);
         Sources {
             package: source("package.json", package.to_string()),
