@@ -61,7 +61,8 @@ impl PackageArgs {
     fn read(&self, svc: Option<&Path>, env: Vec<(String, String)>) -> anyhow::Result<Subject> {
         let given = GivenArgs { options: self.options.clone(), set: self.set.clone(), env };
         let (dir, universe) = (self.dir.clone(), self.universe.clone());
-        SubjectArgs { dir, universe, svc: svc.map(Path::to_owned), given }.read_without_downloads()
+        SubjectArgs { dir, universe, svc: svc.map(Path::to_owned), given, ..SubjectArgs::default() }
+            .read_without_downloads()
     }
 }
 

@@ -1,5 +1,7 @@
 //! `dagpkg simulate`: what will happen when a service is deployed, shown without a cluster.
 
+mod scenario;
+
 use super::subject::SubjectArgs;
 use super::tree;
 use crate::api::plan_value;
@@ -11,22 +13,24 @@ use crate::simulate::{Agent, Deployment, Settings, World, agents};
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Deploy a service in virtual time on a virtual cluster, and show what happens.
 ///
 /// It runs the scheduler that also runs the service; only cluster, clock and tasks are made up: tasks with the goal RUNNING
-/// run on, others finish after a while, readiness checks pass.
+/// run on, others finish after a while, readiness checks pass. A scenario (--scenario) is a package's own test: a file that
+/// says what happens to the scheduler, without any cluster, and what it must do then.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 the deploy plan is COMPLETE, or waits for nothing but an operator; 1 otherwise.
+Exit codes: 0 the deploy plan is COMPLETE, or waits for nothing but an operator, or every scenario has passed; 1 otherwise.
 
 Examples:
   dagpkg simulate
   dagpkg simulate --svc svc/svc.yml --env NODE_COUNT=5 --agents 5
   dagpkg simulate --set node.count=7 --agents cluster.yml --output json
   dagpkg simulate --proceed
+  dagpkg simulate --scenario tests/replace.yml --scenario tests/update.yml
 
 A file of agents is a list, YAML or JSON:
   - {count: 2, cpus: 4, memory: 8192, disk: 50000, zone: a, attributes: {rack: r1}}
@@ -38,6 +42,9 @@ pub struct Args {
     /// How many agents there are, each of which could hold the service, or a file that says what each has.
     #[arg(long, value_name = "NUMBER_OR_FILE", default_value = "3")]
     agents: String,
+    /// Run this scenario file instead; can be given several times.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["agents", "proceed"])]
+    scenario: Vec<PathBuf>,
     /// Let plans that wait for an operator go on, as an operator would.
     #[arg(long)]
     proceed: bool,
@@ -48,6 +55,9 @@ pub struct Args {
 
 /// Runs `dagpkg simulate`.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if !args.scenario.is_empty() {
+        return scenario::run(&args.subject, &args.scenario, args.output);
+    }
     let deployment = deployment(&args.subject)?;
     let machines = machines(&args.agents, &deployment)?;
     let settings = Settings { proceed: args.proceed, ..Settings::default() };

@@ -32,6 +32,9 @@ pub struct SubjectArgs {
     /// Options of the package and variables beside them.
     #[command(flatten)]
     pub given: GivenArgs,
+    /// Parameters of the build, over those of the environment (`TEMPLATE_…`).
+    #[arg(skip)]
+    pub parameters: BTreeMap<String, String>,
 }
 
 /// Options of a package, and variables of its scheduler's environment.
@@ -113,7 +116,9 @@ impl SubjectArgs {
             places.into_iter().flatten().find(|place| place.join("package.json").is_file())
         });
         let written = universe.as_deref().map(read_package).transpose()?;
-        let environment = super::text_environment();
+        let named = |name: &str| format!("TEMPLATE_{}", name.to_uppercase().replace('-', "_"));
+        let parameters = self.parameters.iter().map(|(name, value)| (named(name), value.clone()));
+        let environment: Vec<_> = super::text_environment().into_iter().chain(parameters).collect();
         let downloads = written.as_ref().map(|written| {
             let parameters = Parameters::new(&written.package, "", 0).with_environment(environment.clone());
             let missing = parameters.missing_downloads(written).into_iter();

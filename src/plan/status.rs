@@ -28,7 +28,7 @@ pub enum Status {
 
 impl Status {
     /// All of them.
-    pub(super) const ALL: [Self; 9] = [
+    pub const ALL: [Self; 9] = [
         Self::Error,
         Self::Waiting,
         Self::Pending,

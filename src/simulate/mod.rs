@@ -9,13 +9,15 @@ mod cluster;
 mod process;
 mod queue;
 mod random;
+pub mod scenario;
 mod story;
 #[cfg(test)]
 mod tests;
 mod world;
 
+pub use crate::scheduler::Deployment;
 pub use cluster::{Agent, Cluster, Interest, Known, Observed, Task};
-pub use process::{Deployment, Process};
+pub use process::Process;
 pub use random::Random;
 pub use story::{Line, Story};
 pub use world::{Settings, World};

@@ -3,18 +3,8 @@
 //! What the runtime does with sockets and files is done here with values. Used by [`World`](super::World), and by
 //! whoever wants to feed a scheduler events of his own.
 
-use crate::scheduler::{Config, Effect, Event, Scheduler, StartError, Stored, Write};
-use crate::spec::Service;
+use crate::scheduler::{Deployment, Effect, Event, Scheduler, StartError, Stored, Write};
 use crate::wire::Call;
-
-/// What a scheduler is started with.
-#[derive(Clone, Debug)]
-pub struct Deployment {
-    /// What to run.
-    pub service: Service,
-    /// The environment's settings.
-    pub config: Config,
-}
 
 /// A scheduler that runs, and its store.
 #[derive(Clone, Debug)]

@@ -5,11 +5,12 @@
 
 use super::agents::{HOME_REGION, Machine};
 use super::cluster::{Cluster, Interest, Observed};
-use super::process::{Deployment, Process, store};
+use super::process::{Process, store};
 use super::queue::Queue;
 use super::random::Random;
 use super::story::Story;
 use crate::plan::{Plan, Status};
+use crate::scheduler::Deployment;
 use crate::scheduler::{Command, Effect, Event, PlanCommand, Scheduler, Stored};
 use crate::wire::{Call, CallType};
 use std::collections::VecDeque;

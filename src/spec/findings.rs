@@ -1,10 +1,10 @@
-//! What is wrong with one service file. Used only by the rest of `spec`.
+//! What is wrong with one service file, or another YAML file. Used by the readers of those.
 
 use crate::finding::{self, Code, Finding, Severity, Source};
 use std::ops::Range;
 
 /// Collects the findings of one file.
-pub(super) struct Findings<'a> {
+pub(crate) struct Findings<'a> {
     /// The file.
     pub source: &'a Source,
     found: finding::Findings,

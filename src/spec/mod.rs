@@ -23,7 +23,9 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod uses;
-mod yaml;
+pub(crate) mod yaml;
+
+pub(crate) use findings::Findings;
 
 pub use changes::{Change, pod_changes, service_changes};
 pub use model::*;

@@ -2,7 +2,7 @@
 //!
 //! Scalars keep their text: whether `0755` is a number is for the rule that reads it to say. Duplicate keys are
 //! errors and merge keys (`<<`) are ordinary keys, as in the SDK's reader. Time and memory are bounded: by the file's
-//! size, by nesting, and by the number of nodes after aliases are resolved. Used only by the rest of `spec`.
+//! size, by nesting, and by the number of nodes after aliases are resolved. Used by the rest of `spec` and by readers of other YAML files.
 
 use super::findings::Findings;
 use crate::finding::{Code, Finding};
@@ -18,11 +18,11 @@ const MAX_DEPTH: usize = 64;
 const MAX_NODES: usize = 250_000;
 
 /// Bytes of the text.
-pub(super) type Span = Range<usize>;
+pub(crate) type Span = Range<usize>;
 
 /// One node.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// Where it is.
     pub span: Span,
     /// What it is.
@@ -31,7 +31,7 @@ pub(super) struct Node {
 
 /// What a node is.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// A text, and whether it was written without quotes.
     Scalar { text: String, plain: bool },
     /// `[a, b]` or `- a`.
@@ -42,7 +42,7 @@ pub(super) enum Value {
 
 /// A key of a mapping.
 #[derive(Clone, Debug)]
-pub(super) struct Key {
+pub(crate) struct Key {
     /// Its text.
     pub text: String,
     /// Where it is.
@@ -89,7 +89,7 @@ fn typed(text: &str, plain: bool) -> Option<serde_json::Value> {
 
 /// The root of the only document in `source`; what is wrong is added to `findings`, and there is no root when it is
 /// not YAML.
-pub(super) fn read(source: &str, findings: &Findings) -> Option<Node> {
+pub(crate) fn read(source: &str, findings: &Findings) -> Option<Node> {
     if source.len() > MAX_BYTES {
         let message = format!(
             "the file has {} bytes, more than the {MAX_BYTES} that a service file may have",

@@ -378,6 +378,24 @@ pub enum TaskState {
 }
 
 impl TaskState {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Staging,
+        Self::Starting,
+        Self::Running,
+        Self::Killing,
+        Self::Finished,
+        Self::Failed,
+        Self::Killed,
+        Self::Error,
+        Self::Lost,
+        Self::Dropped,
+        Self::Unreachable,
+        Self::Gone,
+        Self::GoneByOperator,
+        Self::Unknown,
+    ];
+
     /// The name on the wire, `TASK_RUNNING`.
     pub fn wire_name(self) -> &'static str {
         match self {
