@@ -316,3 +316,29 @@ fn the_labels_of_a_service_are_those_of_its_name() {
     assert_eq!(listed(folder.path(), ""), ["P061 warning universe/marathon.json.mustache:3"]);
     assert_eq!(listed(folder.path(), "--universe universe"), Vec::<String>::new());
 }
+
+#[test]
+fn a_package_that_needs_options_is_checked_when_it_has_them() {
+    let folder = fixture();
+    let config =
+        r#"{"properties": {"stations": {"default": 2}, "cpus": {"type": "number"}}, "required": ["cpus"]}"#;
+    write(folder.path(), "universe/config.json", config);
+    let template = PACKAGE[2].1.replace("\"run\"", "\"run\", \"cpus\": {{cpus}}");
+    write(folder.path(), "universe/marathon.json.mustache", &template);
+    assert_eq!(listed(folder.path(), ""), ["P022 warning universe/config.json:1"]);
+    let (_, text, _) = told(folder.path(), "");
+    assert!(text.contains("svc/svc.yml: not checked, because "), "{text}");
+    assert_eq!(listed(folder.path(), "--set cpus=1"), Vec::<String>::new());
+    assert_eq!(listed(folder.path(), "--set cpus=0"), ["P041 error universe/marathon.json.mustache:1"]);
+}
+
+#[test]
+fn a_built_package_is_checked_as_well() {
+    let folder = fixture();
+    let mut build = Command::new(env!("CARGO_BIN_EXE_dagpkg"));
+    build.args(["build", "local", "--out", "out", "--output", "json", "--artifact", "svc/svc.yml"]);
+    let output = build.current_dir(folder.path()).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    let stub = format!("{}/stub-universe-weather.json", report["place"].as_str().unwrap());
+    assert_eq!(listed(folder.path(), &format!("--universe {stub}")), Vec::<String>::new());
+}

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 /// scheduler. What they would refuse is an error, what is probably not meant a warning.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Each finding names FILE:LINE:COLUMN and has a code that stays the same over releases.
+Each finding names FILE:LINE:COLUMN and has a code that stays the same over releases; `dagpkg explain CODE` says more.
 Exit codes: 0 no errors (there may be warnings), 1 errors, 2 wrong usage.
 
 Examples:
@@ -58,7 +58,7 @@ struct Checked {
 /// Runs `dagpkg lint`.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut checked = Checked::default();
-    match args.subject.read() {
+    match args.subject.read_without_downloads() {
         Ok(subject) => checked.check(&subject)?,
         // a file that cannot be read is a finding like others
         Err(error) => match super::report(&error) {
@@ -88,9 +88,11 @@ impl Checked {
             let here = Path::new(".");
             let universe = if universe.as_os_str().is_empty() { here } else { universe };
             self.files.push(universe.display().to_string());
-            self.add(lint::universe(package));
+            self.add(lint::files(package));
             self.add(subject.downloads.clone());
-            let command = files::read_source(&universe.join("command.json"));
+            // a stub universe has no such file
+            let command =
+                if universe.is_dir() { files::read_source(&universe.join("command.json")) } else { Ok(None) };
             self.add(command.as_ref().err().into_iter().flat_map(|Report(findings)| findings.clone()));
             self.add(lint::catalog::files(package, command.ok().flatten().as_ref()));
             if let Ok(path) = universe.canonicalize() {
@@ -99,7 +101,7 @@ impl Checked {
             self.add(lint::package(package));
             match subject.app() {
                 Ok(found) => app = found,
-                Err(Report(findings)) => self.add(findings),
+                Err(Report(findings)) => self.no_app(subject, findings),
             }
         }
         let service = self.service(subject, app.as_ref())?;
@@ -123,6 +125,24 @@ impl Checked {
             self.add(lint::labels::check(&app.text, &app.app, who));
         }
         Ok(())
+    }
+
+    /// Without an app much cannot be checked. If it is for options that everybody has to set, the package is not to blame.
+    fn no_app(&mut self, subject: &Subject, mut why: Vec<Finding>) {
+        // no options can be checked by a schema that is none
+        if self.findings.iter().any(|finding| finding.code == Code::ConfigSchema) {
+            why.retain(|finding| finding.code != Code::OptionRefused);
+        }
+        let unset = subject.unset();
+        let needs_options = why.iter().all(|finding| finding.code == Code::AppNotJson) && !unset.is_empty();
+        if needs_options {
+            self.add(unset.into_iter().map(|finding| {
+                let note = "without it the app is not JSON, and is not checked";
+                finding.with_severity(Severity::Warning).note(note)
+            }));
+        } else {
+            self.add(why);
+        }
     }
 
     /// Checks the service, if there is one; answers its name.

@@ -10,6 +10,7 @@ pub mod build;
 pub mod cluster;
 mod dcos_config;
 pub mod down;
+pub mod explain;
 pub mod generate;
 pub mod lint;
 pub mod new;
@@ -61,6 +62,7 @@ enum Command {
     Cluster(cluster::Args),
     Completions(generate::CompletionsArgs),
     Down(down::Args),
+    Explain(explain::Args),
     Lint(lint::Args),
     Man(generate::ManArgs),
     New(new::Args),
@@ -86,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Cluster(args) => cluster::run(args),
         Command::Completions(args) => generate::completions(&args),
         Command::Down(args) => down::run(args),
+        Command::Explain(args) => explain::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Man(args) => generate::man(&args),
         Command::New(args) => new::run(args),

@@ -233,6 +233,13 @@ impl Subject {
         }
     }
 
+    /// What is still to be set before the package can be installed, if what the user gave is allowed.
+    pub fn unset(&self) -> Vec<Finding> {
+        let Some(package) = &self.package else { return Vec::new() };
+        let config = package.config.as_ref().and_then(|config| config.json().ok());
+        self.options(package, config.as_ref()).map(|(_, unset)| unset).unwrap_or_default()
+    }
+
     /// The scheduler's environment: what the agent and Marathon set, what the app sets, and what the user says.
     pub fn environment(&self, app: Option<&Object>) -> BTreeMap<String, String> {
         let mut env = app.map(of_app).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Findings as data: JSON for scripts, and SARIF for code hosts and editors. Used by `cli`.
 
-use super::{Code, Finding, Severity, Source};
+use super::{Code, Finding, Severity, Source, page};
 use crate::template::Place;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -75,13 +75,12 @@ fn level(severity: Severity) -> &'static str {
 }
 
 fn rule(code: Code) -> Value {
-    let summary = code.summary();
-    let help = format!("`dagpkg explain {code}` says more.");
+    let (summary, page) = (code.summary(), page(code));
     json!({
         "id": code,
         "shortDescription": {"text": summary},
-        "fullDescription": {"text": summary},
-        "help": {"text": format!("{summary} {help}"), "markdown": format!("{summary} {help}")},
+        "fullDescription": {"text": page.meaning},
+        "help": {"text": page.text(), "markdown": page.markdown()},
         "defaultConfiguration": {"level": level(code.severity())},
     })
 }

@@ -7,6 +7,7 @@
 mod code;
 mod collect;
 mod data;
+mod explain;
 mod nearest;
 mod render;
 mod source;
@@ -16,6 +17,7 @@ mod tests;
 pub use code::{Code, Severity};
 pub use collect::Findings;
 pub use data::{json, sarif};
+pub use explain::{Example, Page, page};
 pub use nearest::nearest;
 pub use source::Source;
 

@@ -59,11 +59,8 @@ impl Parameters {
 
     /// Parameters by which a package can be checked without building it: some version, some place, some hashes.
     pub fn for_checks(package: &Source) -> Self {
-        const PLACE: &str = "https://artifacts.example.org";
-        let mut published = Self::new(package, "stub-universe", 0).published(PLACE, BTreeMap::new());
-        for name in DOWNLOADS {
-            published.values.insert(name.to_owned(), format!("{PLACE}/{name}"));
-        }
+        let published = Self::new(package, "stub-universe", 0)
+            .published("https://artifacts.example.org", BTreeMap::new());
         Self { hashes: Hashes::Any("0".repeat(64)), ..published }
     }
 
@@ -392,12 +389,15 @@ mod tests {
         ];
         for (name, help) in cases {
             let text = source(&format!("{{\n \"{{{{{name}}}}}\"}}"));
+            for parameters in [Parameters::new(&source("{}"), "1", 0), Parameters::for_checks(&source("{}"))]
+            {
+                let finding = parameters.substitute(&text).unwrap_err().to_string();
+                assert!(finding.starts_with("resource.json:2:3: error[P093]: "), "{finding}");
+                assert!(finding.contains(help), "{finding}");
+            }
+            // the same is told without a build
             let parameters = Parameters::new(&source("{}"), "1", 0);
             let finding = parameters.substitute(&text).unwrap_err().to_string();
-            assert!(finding.starts_with("resource.json:2:3: error[P093]: "), "{finding}");
-            assert!(finding.contains(help), "{finding}");
-            // what can be checked without them is, and they are told beside
-            assert!(Parameters::for_checks(&source("{}")).substitute(&text).is_ok());
             let sources =
                 Sources { package: source("{}"), config: None, marathon: Some(text), resource: None };
             let told: Vec<_> =

@@ -1,6 +1,6 @@
 //! Checks of a package's files, and of its service, that need neither a build nor a cluster.
 //!
-//! [`universe`] is what no package may break: the rules for package.json and resource.json are those of the public catalog,
+//! [`universe`], and [`files`] in it, is what no package may break: the rules for package.json and resource.json are those of the public catalog,
 //! per packaging version; config.json must be a JSON Schema of draft 4; the template must parse, and where the defaults alone
 //! are allowed options, it must render to an app with them. The other checks are for an author to see: [`catalog`] what else
 //! the catalog refuses, [`package`] what options and template have to do with each other, [`app`] what Marathon says of the
@@ -23,35 +23,39 @@ use serde_json::Value;
 
 /// Everything that is wrong with a package. Parameters of the build must be replaced already.
 pub fn universe(sources: &Sources) -> Vec<Finding> {
+    let mut findings = files(sources);
+    if let (true, Some(source)) = (findings.is_empty(), &sources.marathon)
+        && let Ok(template) = Template::parse(&source.text)
+    {
+        let json = |source: &Option<Source>| source.as_ref().and_then(|source| source.json().ok());
+        let (config, resource) = (json(&sources.config), json(&sources.resource));
+        findings.extend(app_finding(source, &template, config.as_ref(), resource.as_ref()));
+    }
+    findings
+}
+
+/// Everything that is wrong with the files of a package, without rendering the app.
+pub fn files(sources: &Sources) -> Vec<Finding> {
     let mut findings = Vec::new();
     let package = parsed(&sources.package, &mut findings);
     let version = package.as_ref().map_or(4, version);
     if let Some(package) = &package {
         findings.extend(broken_rules(&sources.package, package, &package_rules(version)));
     }
-    let mut resource = None;
-    if let Some(source) = &sources.resource {
-        resource = parsed(source, &mut findings);
-        if let Some(resource) = &resource {
-            findings.extend(broken_rules(source, resource, &resource_rules(version)));
-        }
+    if let Some(source) = &sources.resource
+        && let Some(resource) = parsed(source, &mut findings)
+    {
+        findings.extend(broken_rules(source, &resource, &resource_rules(version)));
     }
-    let mut config = None;
-    if let Some(source) = &sources.config {
-        config = parsed(source, &mut findings);
-        if let Some(config) = &config {
-            findings.extend(config_findings(source, config));
-        }
+    if let Some(source) = &sources.config
+        && let Some(config) = parsed(source, &mut findings)
+    {
+        findings.extend(config_findings(source, &config));
     }
-    if let Some(source) = &sources.marathon {
-        let sound = findings.is_empty();
-        match Template::parse(&source.text) {
-            Err(error) => findings.push(marathon::template_finding(source, &error)),
-            Ok(template) if sound => {
-                findings.extend(app_finding(source, &template, config.as_ref(), resource.as_ref()));
-            }
-            Ok(_) => {}
-        }
+    if let Some(source) = &sources.marathon
+        && let Err(error) = Template::parse(&source.text)
+    {
+        findings.push(marathon::template_finding(source, &error));
     }
     findings
 }
