@@ -176,10 +176,17 @@ fn http_get(port: u16, path: &str) -> Option<String> {
 
 /// Status and body of an answer.
 fn http(port: u16, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+    http_as(port, method, path, "application/json", body)
+}
+
+/// The same with a body of this type.
+fn http_as(port: u16, method: &str, path: &str, kind: &str, body: &str) -> Option<(u16, String)> {
     use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
     let length = body.len();
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}");
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {length}"
+    );
     write!(stream, "{head}\r\nConnection: close\r\n\r\n{body}").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
@@ -324,6 +331,18 @@ fn a_pod_is_paused_and_resumed_and_operators_see_what_is_stored_and_counted() {
     let property = http(world.api, "GET", "/v1/state/properties/last-completed-update-type", "");
     assert_eq!(property, Some((200, "DEPLOY".to_owned())));
     assert_eq!(http(world.api, "PUT", "/v1/state/refresh", "").map(|(status, _)| status), Some(409));
+    let put = |path: &str, content: &str| {
+        let kind = "multipart/form-data; boundary=X";
+        let form =
+            format!("--X\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n{content}\r\n--X--\r\n");
+        http_as(world.api, "PUT", path, kind, &form).expect("an answer")
+    };
+    assert_eq!(put("/v1/state/files/topology", "a: b"), (200, String::new()));
+    assert_eq!(put("/v1/state/files/large", &"x".repeat(1025)).0, 400);
+    let get = |path: &str| http(world.api, "GET", path, "").expect("an answer");
+    assert_eq!(get("/v1/state/files/topology"), (200, "a: b".to_owned()));
+    assert_eq!(get("/v1/state/files"), (200, "[topology]".to_owned()));
+    assert_eq!(get("/v1/state/files/nix"), (404, "Failed to get the file".to_owned()));
     let zone = http(world.api, "GET", "/v1/state/zone/tasks/web-0-server", "");
     assert_eq!(zone.map(|(status, _)| status), Some(404), "the agent has none");
     let plans = world.get("/v1/debug/plans?plan=deploy&phase=web").expect("plans");

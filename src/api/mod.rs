@@ -6,6 +6,7 @@
 //! handed to the loop that drives it. Secrets never appear: tasks only hold references to them.
 
 mod debug;
+mod files;
 mod health;
 mod plans;
 mod pods;
@@ -104,6 +105,8 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/state/properties", get(state::properties))
         .route("/v1/state/properties/{key}", get(state::property))
         .route("/v1/state/refresh", put(state::refresh))
+        .route("/v1/state/files", get(files::list))
+        .route("/v1/state/files/{name}", get(files::show).put(files::store))
         .route("/v1/state/zone/tasks", get(state::zones))
         .route("/v1/state/zone/tasks/{task}", get(state::zone_of_task))
         .route("/v1/state/zone/{pod}/{ip}", get(state::zone_of_address))

@@ -115,7 +115,9 @@ impl Plans {
         }
     }
 
-    /// The plan that is launching a step's tasks, other than its own. Of two that look for an offer, the first goes on.
+    /// The plan that is launching a step's tasks, other than its own. Of two that look for an offer, the first goes on. What the
+    /// first has launched is left to it until it is ready, too: in the SDK each would launch it again after the other, for
+    /// ever.
     pub fn blocked_by(&self, of: StepRef) -> Option<&Plan> {
         let step = self.step(of)?;
         let requirement = step.requirement()?;
@@ -126,6 +128,7 @@ impl Plans {
             let busy = match theirs.status() {
                 Status::Starting => true,
                 Status::Prepared => step.status() != Status::Prepared || other.plan < of.plan,
+                Status::Started => other.plan < of.plan,
                 _ => false,
             };
             (busy && theirs.requirement()?.conflicts(requirement)).then_some(plan)

@@ -1,9 +1,12 @@
 //! What operators ask for.
 
-use super::{Effect, Scheduler, Task};
+use super::{Effect, Scheduler, Task, path};
 use crate::plan::{Outcome, Phase, Plan, Status, Step, StepAt};
 use crate::spec::pod_instance_name;
 use std::collections::BTreeMap;
+
+/// What the names of properties begin with that are files.
+pub const FILE: &str = "file-";
 
 /// An operator's command.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +28,13 @@ pub enum Command {
         pod: String,
         /// What to do.
         command: PodCommand,
+    },
+    /// Keep a small file for the service.
+    StoreFile {
+        /// Its name, without slashes.
+        name: String,
+        /// What is in it.
+        content: Vec<u8>,
     },
 }
 
@@ -91,6 +101,10 @@ impl Scheduler {
                 (self.plan_command(plan, phase.as_deref(), step.as_deref(), command)?, Vec::new())
             }
             Command::Pod { pod, command } => (Outcome::Done, self.pod_command(now, pod, command)?),
+            Command::StoreFile { name, content } => {
+                self.write(format!("{}{FILE}{name}", path::PROPERTIES), content.clone());
+                (Outcome::Done, Vec::new())
+            }
         };
         self.progress(now, Vec::new());
         Ok((outcome, tasks, self.take_effects()))

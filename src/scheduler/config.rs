@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 /// Settings that do not belong to the service file. Names and defaults of the variables are the SDK's.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::struct_excessive_bools)] // each is a variable
 pub struct Config {
     /// The role of new reservations.
     pub role: String,
@@ -37,6 +38,12 @@ pub struct Config {
     pub pause_command: String,
     /// The bootstrap program, for paused tasks.
     pub bootstrap_uri: Option<String>,
+    /// The master is told when no offers are wanted.
+    pub suppress: bool,
+    /// Seconds from a subscription to the first question how all tasks are.
+    pub implicit_reconciliation_delay: f64,
+    /// Seconds from one such question to the next.
+    pub implicit_reconciliation_period: f64,
     /// The service is to be removed.
     pub uninstall: bool,
     /// Seconds that Mesos keeps tasks while the scheduler is away.
@@ -67,11 +74,12 @@ pub struct ConfigError {
 }
 
 /// The variables that a scheduler reads of its environment, beside those that the service file names.
-pub const VARIABLES: [&str; 25] = [
+pub const VARIABLES: [&str; 28] = [
     "ALLOW_REGION_AWARENESS",
     "BOOTSTRAP_URI",
     "DCOS_SERVICE_ACCOUNT_CREDENTIAL",
     "DCOS_SPACE",
+    "DISABLE_SUPPRESS",
     "ENABLE_AUTOMATIC_POD_REPLACEMENT",
     "ENABLE_BACKOFF",
     "ENABLE_ROLE_MIGRATION",
@@ -81,6 +89,8 @@ pub const VARIABLES: [&str; 25] = [
     "FRAMEWORK_BACKOFF_FACTOR",
     "FRAMEWORK_INITIAL_BACKOFF",
     "FRAMEWORK_MAX_LAUNCH_DELAY",
+    "IMPLICIT_RECONCILIATION_DELAY_MS",
+    "IMPLICIT_RECONCILIATION_PERIOD_MS",
     "LIBPROCESS_IP",
     "MARATHON_APP_ENFORCE_GROUP_ROLE",
     "MARATHON_APP_ID",
@@ -146,6 +156,10 @@ impl Config {
             replacement: replacement(env)?,
             pause_command: text("PAUSE_OVERRIDE_CMD", ""),
             bootstrap_uri: env.get("BOOTSTRAP_URI").filter(|uri| !uri.is_empty()).cloned(),
+            suppress: !env.contains_key("DISABLE_SUPPRESS"),
+            implicit_reconciliation_delay: number(env, "IMPLICIT_RECONCILIATION_DELAY_MS", 0.0)? / 1000.0,
+            implicit_reconciliation_period: number(env, "IMPLICIT_RECONCILIATION_PERIOD_MS", 3_600_000.0)?
+                / 1000.0,
             uninstall: env.contains_key("SDK_UNINSTALL"),
             failover_timeout: FAILOVER_TIMEOUT,
         })

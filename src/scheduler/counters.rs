@@ -36,6 +36,10 @@ impl Counters {
         }
     }
 
+    pub(super) fn count_throttled_revive(&mut self) {
+        self.add("revives.throttles", 1);
+    }
+
     pub(super) fn count_call(&mut self, call: &Call) {
         for Operation { r#type, .. } in call.accept.iter().flat_map(|a| &a.operations) {
             // The wire's own name of the kind, a plain text.

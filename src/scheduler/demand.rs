@@ -80,14 +80,19 @@ impl Scheduler {
     pub(super) fn tell_demand(&mut self, now: f64) {
         let work = !self.wanted.is_empty();
         let hidden = self.demand.revive || self.demand.suppressed;
-        if work && hidden && self.demand.may_revive(now) {
-            self.demand.revive = false;
-            self.demand.suppressed = false;
-            self.demand.declined = false;
-            self.call(CallType::Revive, |c| c.revive = Some(Roles::default()));
+        if work && hidden {
+            if self.demand.may_revive(now) {
+                self.demand.revive = false;
+                self.demand.suppressed = false;
+                self.demand.declined = false;
+                self.call(CallType::Revive, |c| c.revive = Some(Roles::default()));
+            } else {
+                self.counters.count_throttled_revive();
+            }
         }
         let busy = |p: &Plan| p.status() == Status::Pending || p.status().is_running();
-        if !self.demand.suppressed && !work && !self.plans.as_slice().iter().any(busy) {
+        if self.config.suppress && !self.demand.suppressed && !work && !self.plans.as_slice().iter().any(busy)
+        {
             self.demand.suppressed = true;
             self.call(CallType::Suppress, |c| c.suppress = Some(Roles::default()));
         }

@@ -29,7 +29,7 @@ mod updates;
 mod validate;
 mod wanted;
 
-pub use commands::{Command, CommandError, PlanCommand, PodCommand};
+pub use commands::{Command, CommandError, FILE, PlanCommand, PodCommand};
 pub use config::{Backoff, Config, ConfigError, VARIABLES};
 pub use counters::Counters;
 pub use matching::OfferOutcome;

@@ -9,7 +9,7 @@ use super::{Scheduler, Task, Tasks, path};
 use crate::offer::located;
 use crate::plan::{Order, Phase, Plan, Status, Step, StepRef, Strategy, Subject, Work};
 use crate::spec::pod_instance_name;
-use crate::wire::{CallType, Operation, Resource};
+use crate::wire::{CallType, Operation, Resource, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The name of the plan that takes pods down that the service no longer has.
@@ -75,7 +75,9 @@ impl Scheduler {
         let kills = tasks.iter().map(|(i, id)| self.kill_step(format!("kill-task-{id}"), i)).collect();
         let mut phases = vec![self.phase("kill-tasks".to_owned(), kills, Order::Parallel)];
         let mut by_host = BTreeMap::<String, Vec<&Task>>::new();
-        for task in self.tasks.values() {
+        // What was refused together with its launch, and given up since, was never reserved.
+        let never = |t: &&Task| t.state() == TaskState::Error && t.notes.permanently_failed;
+        for task in self.tasks.values().filter(|t| !never(t)) {
             let host = located(&task.info).hostname;
             let host = if host.is_empty() { "UNKNOWN_AGENT".to_owned() } else { host };
             by_host.entry(host).or_default().push(task);

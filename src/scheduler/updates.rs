@@ -6,8 +6,6 @@ use crate::spec::Goal;
 use crate::wire::{CallType, Kill, Reconcile, ReconcileTask, TaskId, TaskState, TaskStatus};
 use std::collections::BTreeSet;
 
-/// Seconds between implicit reconciliations.
-const IMPLICIT_PERIOD: f64 = 3600.0;
 /// Seconds before explicit reconciliation is repeated the first time; doubles.
 const FIRST_REPEAT: f64 = 4.0;
 /// Seconds; explicit reconciliation is repeated at least this often.
@@ -46,6 +44,8 @@ impl Scheduler {
             self.framework_id = Some(framework_id);
         }
         self.reconciling.restart(now, &self.tasks);
+        let first = now + self.config.implicit_reconciliation_delay;
+        self.reconciling.next_implicit = self.reconciling.next_implicit.max(first);
         self.kill_unneeded(now);
     }
 
@@ -85,7 +85,7 @@ impl Scheduler {
             self.call(CallType::Reconcile, |c| c.reconcile = Some(Reconcile { tasks }));
         }
         if !self.reconciling.is_open() && now >= self.reconciling.next_implicit {
-            self.reconciling.next_implicit = now + IMPLICIT_PERIOD;
+            self.reconciling.next_implicit = now + self.config.implicit_reconciliation_period;
             self.call(CallType::Reconcile, |c| c.reconcile = Some(Reconcile::default()));
         }
     }

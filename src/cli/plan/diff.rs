@@ -96,7 +96,9 @@ impl Args {
             args.universe = Some(version.to_owned());
         } else {
             args.given.options.push(version.to_owned());
-            args.dir = Some(PathBuf::from("."));
+            // the package's folder is the one that its universe folder is in
+            let around = self.universe.as_deref().filter(|universe| universe.is_dir());
+            args.dir = Some(around.and_then(Path::parent).unwrap_or(Path::new("")).to_owned());
             args.universe.clone_from(&self.universe);
         }
         args.read()

@@ -191,6 +191,138 @@ impl Scheduler {
 }
 
 #[test]
+fn what_moves_to_another_role_may_have_other_volumes() {
+    let old = ServiceSpec { role: Some("a".to_owned()), ..service(SERVICE).spec };
+    let changed = service(&SERVICE.replace("size: 100", "size: 200")).spec;
+    let with = |role: &str| ServiceSpec { role: Some(role.to_owned()), ..changed.clone() };
+    assert_eq!(validate::update(Some(&old), &with("b"), true), []);
+    assert_eq!(validate::update(Some(&old), &with("a"), true).len(), 1);
+    let fields = |deployed| -> Vec<(String, bool)> {
+        let errors = validate::update(Some(&old), &with("b"), deployed);
+        errors.into_iter().map(|e| (e.field, e.fatal)).collect()
+    };
+    assert_eq!(fields(false), [("role".to_owned(), true)]);
+}
+
+/// A plan beside `deploy` for other tasks of the pods, and one for the same.
+const TWO_TASKS: &str = "
+name: hello
+pods:
+  db:
+    count: 1
+    tasks:
+      server: {goal: RUNNING, cmd: serve, cpus: 0.5, memory: 64, readiness-check: {cmd: r, interval: 1, timeout: 1}}
+      helper: {goal: RUNNING, essential: false, cmd: help, cpus: 0.1, memory: 32}
+      job-backup: {goal: ONCE, cmd: backup, cpus: 0.1, memory: 32}
+plans:
+  deploy: {phases: {db: {pod: db, steps: [default: [[server], [helper]]]}}}
+  same: {phases: {db: {pod: db, steps: [default: [[server]]]}}}
+  backup: {phases: {db: {pod: db, steps: [default: [[job-backup]]]}}}
+";
+
+fn plan(world: &mut World, plan: &str, command: PlanCommand) {
+    let command = Command::Plan { plan: plan.to_owned(), phase: None, step: None, command };
+    let (_, _, effects) = world.scheduler.command(world.now, &command).unwrap();
+    world.perform(effects);
+}
+
+#[test]
+fn a_plan_waits_for_another_that_works_on_the_same_task_and_not_for_one_that_works_on_its_sibling() {
+    let mut world = World::new(TWO_TASKS);
+    world.offering = false;
+    world.steps(2);
+    plan(&mut world, "same", PlanCommand::Start(BTreeMap::new()));
+    plan(&mut world, "backup", PlanCommand::Start(BTreeMap::new()));
+    world.steps(1);
+    let of = |world: &World, plan: &str| {
+        let step = world.scheduler.plan(plan).unwrap().steps().next().unwrap().clone();
+        (step.status(), world.scheduler.why(world.now, &step).join("; "))
+    };
+    assert_eq!(of(&world, "same"), (Status::Pending, "plan deploy works on the same tasks".to_owned()));
+    assert_eq!(of(&world, "backup").0, Status::Prepared, "another task of the pod is nobody else's");
+    world.offering = true;
+    world.steps(1);
+    assert_eq!(world.launched, ["db-0-server"]);
+    world.steps(5);
+    assert_eq!(world.launched, ["db-0-server", "db-0-job-backup"], "it is not ready");
+    assert_eq!(of(&world, "same"), (Status::Pending, "plan deploy works on the same tasks".to_owned()));
+    world.ready("db-0-server");
+    world.steps(5);
+    assert_eq!((world.status("deploy"), of(&world, "same").0), (Status::Complete, Status::Started));
+    let servers = world.launched.iter().filter(|t| *t == "db-0-server").count();
+    assert_eq!(servers, 2, "it is the other plan's turn, once: {:?}", world.launched);
+    world.ready("db-0-server");
+    world.steps(2);
+    assert_eq!(world.status("same"), Status::Complete);
+}
+
+#[test]
+fn when_an_essential_task_fails_its_siblings_start_anew_and_else_it_alone() {
+    let mut world = World::new(TWO_TASKS);
+    world.steps(2);
+    world.ready("db-0-server");
+    world.steps(4);
+    assert_eq!(world.status("deploy"), Status::Complete);
+    world.launched.clear();
+    let id = world.id_of("db-0-helper");
+    world.end(&id, TaskState::Failed);
+    world.steps(4);
+    assert_eq!(world.launched, ["db-0-helper"]);
+    world.launched.clear();
+    let id = world.id_of("db-0-server");
+    world.end(&id, TaskState::Failed);
+    world.steps(6);
+    assert_eq!(world.launched, ["db-0-server", "db-0-helper"], "what is to end once is left alone");
+}
+
+#[test]
+fn phases_and_steps_are_found_by_their_ids_too() {
+    let mut world = World::new(SERVICE);
+    let phase = world.scheduler.plan("deploy").unwrap().phases().next().unwrap();
+    let (phase_id, step_id) = (phase.id.clone(), phase.steps()[0].id.clone());
+    let command = Command::Plan {
+        plan: "deploy".to_owned(),
+        phase: Some(phase_id),
+        step: Some(step_id),
+        command: PlanCommand::ForceComplete,
+    };
+    let (outcome, _, effects) = world.scheduler.command(world.now, &command).unwrap();
+    world.perform(effects);
+    assert_eq!(outcome, crate::plan::Outcome::Done);
+    world.steps(10);
+    assert_eq!(world.launched, ["job-0-migrate", "web-0-server", "web-1-server"]);
+}
+
+#[test]
+fn offers_are_never_suppressed_and_all_tasks_asked_for_as_often_as_the_environment_says() {
+    let service = service(SERVICE);
+    let env = [
+        ("DISABLE_SUPPRESS", ""),
+        ("IMPLICIT_RECONCILIATION_DELAY_MS", "10000"),
+        ("IMPLICIT_RECONCILIATION_PERIOD_MS", "20000"),
+    ];
+    let env = env.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    let config = Config::from_env(&env, &service.spec, 8080).unwrap();
+    let (mut scheduler, _) = Scheduler::start(config, service, &Stored::new(), [1; 16]).unwrap();
+    let force = Command::Plan {
+        plan: "deploy".to_owned(),
+        phase: None,
+        step: None,
+        command: PlanCommand::ForceComplete,
+    };
+    let mut asked = Vec::new();
+    scheduler.handle(0.0, Event::Subscribed { framework_id: "F".to_owned() });
+    scheduler.command(0.0, &force).unwrap();
+    for second in 0_u8..60 {
+        let effects = scheduler.handle(f64::from(second), Event::Tick);
+        let reconciles = |e: &Effect| matches!(e, Effect::Call(c) if c.r#type == CallType::Reconcile);
+        asked.extend(effects.iter().any(reconciles).then_some(second));
+    }
+    assert_eq!(asked, [10, 30, 50]);
+    assert!(!scheduler.is_suppressed());
+}
+
+#[test]
 fn what_happens_is_counted_and_what_is_stored_about_the_service_is_known() {
     let world = World::deployed(SERVICE);
     let count = |name: &str| world.scheduler.counters().get(name);
