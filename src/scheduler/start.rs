@@ -111,7 +111,8 @@ impl Scheduler {
             let plan = scheduler.uninstall_plan();
             scheduler.plans.push(plan);
         } else {
-            let errors = scheduler.update_config(deployed_before)?;
+            let plans = json(stored, path::PLANS)?;
+            let errors = scheduler.update_config(deployed_before, plans)?;
             scheduler.build_plans(deployed_before, errors)?;
         }
         let effects = scheduler.take_effects();
@@ -138,8 +139,12 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Makes the service file the target, or keeps the old target and says why.
-    fn update_config(&mut self, deployed_before: bool) -> Result<Vec<String>, StartError> {
+    /// Makes the service file the target, or keeps the old target, with the plans that belong to it, and says why.
+    fn update_config(
+        &mut self,
+        deployed_before: bool,
+        plans: Option<Vec<PlanSpec>>,
+    ) -> Result<Vec<String>, StartError> {
         let old = self.configurations.get(&self.target).cloned();
         let mut errors = validate::update(old.as_ref(), &self.service.spec, deployed_before);
         if !self.config.service_account {
@@ -151,6 +156,10 @@ impl Scheduler {
                 return Err(StartError::Refused(texts));
             };
             self.service.spec = old;
+            // Those of the refused file may be about pods and tasks that there are not.
+            if let Some(plans) = plans {
+                self.service.plans = plans;
+            }
             return Ok(texts);
         }
         if old.as_ref() != Some(&self.service.spec) {
@@ -159,6 +168,9 @@ impl Scheduler {
             self.writes.set_json(format!("{}/{}", path::CONFIGURATIONS, self.target), &spec);
             self.configurations.insert(self.target.clone(), spec);
             self.write(path::CONFIG_TARGET.to_owned(), self.target.clone().into_bytes());
+        }
+        if plans.as_ref() != Some(&self.service.plans) {
+            self.writes.set_json(path::PLANS.to_owned(), &self.service.plans);
         }
         self.adopt_unchanged();
         self.forget_configurations();

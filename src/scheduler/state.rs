@@ -63,6 +63,8 @@ pub mod path {
     pub const CONFIG_TARGET: &str = "ConfigTarget";
     /// Configurations by id.
     pub const CONFIGURATIONS: &str = "Configurations";
+    /// The plans of the service file that was accepted last, beside its configuration.
+    pub const PLANS: &str = "Plans";
     /// Tasks by instance name.
     pub const TASKS: &str = "Tasks";
     /// The service's name: two services must not share a state.

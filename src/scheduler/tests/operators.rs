@@ -204,6 +204,27 @@ fn what_moves_to_another_role_may_have_other_volumes() {
     assert_eq!(fields(false), [("role".to_owned(), true)]);
 }
 
+#[test]
+fn a_refused_update_keeps_the_plans_of_before_too() {
+    let plans = "plans:\n  deploy: {phases: {web: {pod: web}, db: {pod: db}, job: {pod: job}}}\n  again: {phases: {job: {pod: \
+                 job}}}\n";
+    let old = format!("{SERVICE}{plans}");
+    let mut world = World::deployed(&old);
+    world.yaml =
+        old.replace("  job:\n", "  jobs:\n").replace("pod: job", "pod: jobs").replace("again", "other");
+    world.restart();
+    world.steps(2);
+    assert_eq!(world.status("deploy"), Status::Error);
+    let deploy = world.scheduler.plan("deploy").unwrap();
+    assert!(deploy.errors[0].contains("pods.job"), "{:?}", deploy.errors);
+    assert_eq!(deploy.phases().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["web", "db", "job"]);
+    assert!(world.scheduler.plan("again").is_some() && world.scheduler.plan("other").is_none());
+    assert_eq!(world.running.len(), 3, "what ran goes on");
+    world.yaml = old.replace("again", "other");
+    world.restart();
+    assert!(world.scheduler.plan("other").is_some(), "plans change without a configuration that does");
+}
+
 /// A plan beside `deploy` for other tasks of the pods, and one for the same.
 const TWO_TASKS: &str = "
 name: hello
