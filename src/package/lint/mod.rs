@@ -13,6 +13,7 @@ pub mod labels;
 mod names;
 pub mod schema;
 pub mod service;
+mod switched;
 
 use super::options::{self, Object, OptionsError};
 use super::{Sources, json, marathon};
@@ -60,6 +61,9 @@ pub fn files(sources: &Sources) -> Vec<Finding> {
     findings
 }
 
+/// So many findings of one kind are enough to see what is wrong, and each has to be placed.
+const MAX_FOUND: usize = 100;
+
 /// The packaging version, 2 to 5. Without a valid one, which is reported, the rules of 4.0 help best.
 fn version(package: &Value) -> u8 {
     match package["packagingVersion"].as_str() {
@@ -93,6 +97,14 @@ pub fn package(sources: &Sources) -> Vec<Finding> {
     findings
 }
 
+/// What is wrong with the app when other options are set than these, by which it is sound.
+pub fn other_options(sources: &Sources, options: &Object) -> Vec<Finding> {
+    let json = |source: &Option<Source>| source.as_ref().and_then(|source| source.json().ok());
+    let (Some(source), Some(config)) = (&sources.marathon, json(&sources.config)) else { return Vec::new() };
+    let Ok(template) = Template::parse(&source.text) else { return Vec::new() };
+    switched::check(source, &template, &config, options, json(&sources.resource).as_ref())
+}
+
 /// Keys that are there twice in a JSON file.
 pub fn duplicates(source: &Source) -> Vec<Finding> {
     if source.json().is_err() {
@@ -100,6 +112,7 @@ pub fn duplicates(source: &Source) -> Vec<Finding> {
     }
     let found = json::duplicates(&source.text).into_iter();
     found
+        .take(MAX_FOUND)
         .map(|(key, before)| {
             let message = format!(
                 "{} is there twice in this object, and only the last one counts",
@@ -174,7 +187,7 @@ fn parsed(source: &Source, findings: &mut Vec<Finding>) -> Option<Value> {
 fn broken_rules(source: &Source, value: &Value, rules: &Value) -> Vec<Finding> {
     // the rules are ours, and they are a schema
     let violations = options::violations(rules, value).unwrap_or_default();
-    violations.iter().flat_map(|violation| broken_rule(source, violation, rules)).collect()
+    violations.iter().flat_map(|violation| broken_rule(source, violation, rules)).take(MAX_FOUND).collect()
 }
 
 fn broken_rule(source: &Source, violation: &options::Violation, rules: &Value) -> Vec<Finding> {
