@@ -156,7 +156,8 @@ fn is_name(text: &str, at: usize) -> bool {
     ["xmlns", "schemaLocation", "DOCTYPE", "\"$schema\"", "-//"].iter().any(|word| before.contains(word))
 }
 
-/// Where comments are, in order and apart: those of Mustache and XML, lines that begin with a mark of comments, and what follows a `#`.
+/// Where comments are, in order and apart: those of Mustache and XML, lines that begin with a mark of comments, and what
+/// follows a `#`.
 fn comments(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for (open, close) in [("{{!", "}}"), ("<!--", "-->"), ("/*", "*/")] {

@@ -1,10 +1,11 @@
 //! Checks of a package's files, and of its service, that need neither a build nor a cluster.
 //!
-//! [`universe`], and [`files`] in it, is what no package may break: the rules for package.json and resource.json are those of the public catalog,
-//! per packaging version; config.json must be a JSON Schema of draft 4; the template must parse, and where the defaults alone
-//! are allowed options, it must render to an app with them. The other checks are for an author to see: [`catalog`] what else
-//! the catalog refuses, [`package`] what options and template have to do with each other, [`app`] what Marathon says of the
-//! rendered app, [`labels`] what DC/OS needs to know of it, [`service`] what a scheduler says of the service.
+//! [`universe`], and [`files`] in it, is what no package may break: the rules for package.json and resource.json are those of
+//! the public catalog, per packaging version; config.json must be a JSON Schema of draft 4; the template must parse, and where
+//! the defaults alone are allowed options, it must render to an app with them. The other checks are for an author to see:
+//! [`catalog`] what else the catalog refuses, [`package`] what options and template have to do with each other, [`app`] what
+//! Marathon says of the rendered app, [`other_options`] whether it is one with other options, [`labels`] what DC/OS needs to
+//! know of it, [`service`] what a scheduler says of the service.
 
 pub mod app;
 pub mod catalog;
