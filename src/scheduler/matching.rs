@@ -248,7 +248,11 @@ impl Scheduler {
             let status =
                 if planned.launch { Some(staging) } else { before.as_ref().and_then(|t| t.status.clone()) };
             let notes = match (planned.launch, before) {
-                (false, Some(before)) => Notes { permanently_failed: false, ..before.notes },
+                (false, Some(before)) => {
+                    let moved = planned.info.task_id.value.is_empty();
+                    let displaced = moved && (before.was_launched() || before.notes.displaced);
+                    Notes { permanently_failed: false, displaced, ..before.notes }
+                }
                 (false, None) => Notes::default(),
                 (true, before) => {
                     let paused = before.is_some_and(|before| before.notes.paused);

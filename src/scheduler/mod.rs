@@ -33,7 +33,7 @@ pub use commands::{Command, CommandError, FILE, PlanCommand, PodCommand};
 pub use config::{Backoff, Config, ConfigError, VARIABLES};
 pub use counters::Counters;
 pub use matching::OfferOutcome;
-pub use preview::{Deployment, Fate, PodPreview, Preview, preview};
+pub use preview::{Deployment, Fate, PodPreview, Preview, PreviewError, preview};
 pub use start::{StartError, Stored};
 pub use state::{Ids, Notes, Task, Write, path};
 

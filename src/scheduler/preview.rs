@@ -57,12 +57,23 @@ pub enum Fate {
     RunAgain,
 }
 
-/// What an update from `old` to `new` will do. An error is about the service of before, or a plan that can't be built.
-pub fn preview(mut old: Deployment, mut new: Deployment) -> Result<Preview, StartError> {
+/// Why there is nothing to say about an update.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PreviewError {
+    /// The service of before is none that could be deployed.
+    #[error("the version of before cannot have been deployed: {0}")]
+    Before(StartError),
+    /// The new service is not even refused in order.
+    #[error("the new version cannot be started: {0}")]
+    After(StartError),
+}
+
+/// What an update from `old` to `new` will do.
+pub fn preview(mut old: Deployment, mut new: Deployment) -> Result<Preview, PreviewError> {
     complete(&mut old.service.spec, &old.config);
     complete(&mut new.service.spec, &new.config);
     let before = old.service.spec.clone();
-    let stored = deployed(old)?;
+    let stored = deployed(old).map_err(PreviewError::Before)?;
     let after = new.service.spec.clone();
     let mut preview = Preview {
         scheduler: None,
@@ -77,7 +88,7 @@ pub fn preview(mut old: Deployment, mut new: Deployment) -> Result<Preview, Star
             preview.scheduler = Some(scheduler);
         }
         Err(StartError::Refused(why)) => preview.refusals = why,
-        Err(other) => return Err(other),
+        Err(other) => return Err(PreviewError::After(other)),
     }
     Ok(preview)
 }

@@ -31,7 +31,14 @@ impl Scheduler {
 
     /// What has to be launched again of a pod instance.
     fn wanted_recovery(&self, pod: &PodInstance) -> Option<Requirement> {
-        let failed: Vec<&Task> = self.tasks.of_pod(pod).filter(|t| self.has_failed(t)).collect();
+        let failed = || self.tasks.of_pod(pod).filter(|t| self.has_failed(t));
+        // What starts anew elsewhere does so as a whole: whoever brings up a part of it brings it all there.
+        if failed().any(|t| t.notes.permanently_failed)
+            && self.tasks.of_pod(pod).any(|t| self.is_being_launched(t))
+        {
+            return None;
+        }
+        let failed: Vec<&Task> = failed().filter(|t| !self.is_being_launched(t)).collect();
         if failed.is_empty() {
             return None;
         }
@@ -42,9 +49,10 @@ impl Scheduler {
         } else if self.tasks.of_pod(pod).any(delayed) {
             Vec::new()
         } else {
-            self.tasks.of_pod(pod).filter(|t| self.stays_up(t)).collect()
+            // A sibling that another plan is bringing up is left to it: it may well wait for what has failed.
+            self.tasks.of_pod(pod).filter(|t| self.stays_up(t) && !self.is_being_launched(t)).collect()
         };
-        if again.is_empty() || self.is_being_launched(pod, &again) {
+        if again.is_empty() {
             return None;
         }
         let given_up = again.iter().filter(|t| t.notes.permanently_failed).count();
@@ -67,7 +75,8 @@ impl Scheduler {
     pub(super) fn stays_up(&self, task: &Task) -> bool {
         let pod = self.service.spec.pod(&task.pod);
         let wanted = pod.is_some_and(|p| task.index < p.count && p.task(&task.name).is_some());
-        wanted && task.was_launched() && self.task_spec(task).is_some_and(|s| s.goal == Goal::Running)
+        let was_up = task.was_launched() || task.notes.displaced;
+        wanted && was_up && self.task_spec(task).is_some_and(|s| s.goal == Goal::Running)
     }
 
     pub(super) fn has_failed(&self, task: &Task) -> bool {
@@ -78,16 +87,15 @@ impl Scheduler {
         down && self.stays_up(task)
     }
 
-    /// Whether another plan is bringing one of the tasks up, or is about to. One whose turn has not come does not: until
-    /// then a failed task comes up as it was.
-    fn is_being_launched(&self, pod: &PodInstance, tasks: &[&Task]) -> bool {
-        self.plans.about(&Subject::Pod(pod.clone())).any(|of| {
+    /// Whether another plan is bringing a task up, or is about to. One whose turn has not come does not: until then a
+    /// failed task comes up as it was.
+    fn is_being_launched(&self, task: &Task) -> bool {
+        self.plans.about(&Subject::Pod(task.pod_instance())).any(|of| {
             let Some(plan) = self.plans.as_slice().get(of.plan) else { return false };
             let Some(step) = plan.step(of.at) else { return false };
             let launching = matches!(step.status(), Status::Prepared | Status::Starting);
             let busy = plan.is_in_turn(of.at) || launching && !plan.is_interrupted();
-            let names = step.requirement().map(|r| &r.tasks);
-            plan.name != RECOVERY && busy && tasks.iter().any(|t| names.is_some_and(|n| n.contains(&t.name)))
+            plan.name != RECOVERY && busy && step.requirement().is_some_and(|r| r.tasks.contains(&task.name))
         })
     }
 }

@@ -102,6 +102,9 @@ pub struct Notes {
     /// An operator wants it to do nothing, in place of its command.
     #[serde(default)]
     pub paused: bool,
+    /// It was up where its pod instance was before, and has only reservations where that is now.
+    #[serde(default)]
+    pub displaced: bool,
     /// It was launched to do nothing.
     #[serde(default)]
     pub idle: bool,

@@ -53,8 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let old = args.deployment(&args.from)?;
     let new = args.deployment(&args.to)?;
     let name = new.service.spec.name.clone();
-    let preview = preview(old, new)
-        .with_context(|| format!("{}: this cannot have been deployed", args.from.display()))?;
+    let preview = preview(old, new)?;
     let text = match args.output {
         Output::Text => text(&name, &preview),
         Output::Json => format!("{:#}\n", data(&name, &preview)),

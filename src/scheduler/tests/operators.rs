@@ -297,6 +297,44 @@ fn when_an_essential_task_fails_its_siblings_start_anew_and_else_it_alone() {
 }
 
 #[test]
+fn a_task_that_fails_while_its_sibling_waits_for_it_comes_back() {
+    let yaml = "
+name: hello
+pods:
+  db:
+    count: 1
+    tasks:
+      server: {goal: RUNNING, cmd: serve, cpus: 0.5, memory: 64}
+      helper: {goal: RUNNING, cmd: help, cpus: 0.1, memory: 32, readiness-check: {cmd: r, interval: 1, timeout: 1}}
+plans: {deploy: {phases: {db: {pod: db, steps: [default: [[server], [helper]]]}}}}
+";
+    let mut world = World::new(yaml);
+    world.steps(4);
+    assert_eq!(world.launched, ["db-0-server", "db-0-helper"]);
+    assert_eq!(world.status("deploy"), Status::InProgress, "the helper is not ready");
+    let id = world.id_of("db-0-server");
+    world.end(&id, TaskState::Failed);
+    world.steps(4);
+    assert_eq!(world.launched, ["db-0-server", "db-0-helper", "db-0-server"]);
+    world.ready("db-0-helper");
+    world.steps(2);
+    assert_eq!((world.status("deploy"), world.status("recovery")), (Status::Complete, Status::Complete));
+    // replaced in the middle of its deployment, all of it starts anew, each task once
+    let mut world = World::new(yaml);
+    world.steps(4);
+    let before = world.resource_ids("db-0-server");
+    pod(&mut world, "db-0", PodCommand::Replace).unwrap();
+    world.launched.clear();
+    world.steps(8);
+    assert_eq!(world.launched, ["db-0-helper", "db-0-server"]);
+    assert!(world.resource_ids("db-0-server").iter().all(|id| !before.contains(id)));
+    world.ready("db-0-helper");
+    world.steps(2);
+    assert_eq!((world.status("deploy"), world.status("recovery")), (Status::Complete, Status::Complete));
+    assert_eq!(world.launched.len(), 2);
+}
+
+#[test]
 fn phases_and_steps_are_found_by_their_ids_too() {
     let mut world = World::new(SERVICE);
     let phase = world.scheduler.plan("deploy").unwrap().phases().next().unwrap();

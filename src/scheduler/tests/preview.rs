@@ -126,7 +126,7 @@ fn what_refuses_an_update_is_foretold_and_then_nothing_else_happens() {
     let fatal = preview(deployment(SERVICE), new).unwrap();
     assert!(fatal.refusals[0].contains("Field: 'user'"), "{:?}", fatal.refusals);
     let never = deployment(&SERVICE.replace("count: 2", "count: 2\n    placement: hostname:NEAR"));
-    assert!(matches!(preview(never, deployment(SERVICE)), Err(StartError::Refused(_))));
+    assert!(matches!(preview(never, deployment(SERVICE)), Err(PreviewError::Before(StartError::Refused(_)))));
 }
 
 #[test]
