@@ -10,6 +10,7 @@ use crate::wire::{
     DiskInfo, ExecutorInfo, LaunchGroup, Operation, OperationType, Resource, ResourcesBody, TaskGroupInfo,
     TaskInfo, TaskState, VolumesBody,
 };
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A task of the pod instance that was launched or reserved for before.
@@ -23,6 +24,8 @@ pub struct StoredTask<'a> {
     pub state: TaskState,
     /// An operator wants it to do nothing, in place of its command.
     pub paused: bool,
+    /// Its reservations were asked for, and nothing has shown yet that they were made.
+    pub unconfirmed: bool,
 }
 
 /// What is wanted of an offer.
@@ -186,7 +189,7 @@ impl<'a> Evaluator<'a> {
             let previous = self.previous_of_set(&set.id);
             let tasks: Vec<&str> = self.tasks_of(set).map(|t| t.name.as_str()).collect();
             self.reasons.begin("resources", format!("{} of {}", set.id, tasks.join(", ")));
-            let (resources, ports) = self.resource_set(set, previous);
+            let (resources, ports) = self.resource_set(set, previous.as_deref());
             self.reasons.end();
             provided.push(Provided { set, resources, ports });
         }
@@ -258,7 +261,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The stored task that best knows what a resource set has reserved.
-    fn previous_of_set(&self, set: &str) -> Option<&'a TaskInfo> {
+    fn previous_of_set(&self, set: &str) -> Option<Cow<'a, TaskInfo>> {
         if self.request.new_footprint {
             return None;
         }
@@ -266,7 +269,15 @@ impl<'a> Evaluator<'a> {
             |s: &&StoredTask<'_>| self.request.pod.task(s.name).is_some_and(|t| t.resource_set.id == set);
         let mut stored: Vec<_> = self.request.stored.iter().filter(of_set).collect();
         stored.sort_by_key(|s| (s.info.resources.is_empty(), !self.request.tasks.contains(s.name)));
-        stored.first().map(|s| s.info)
+        let info = stored.first()?.info;
+        if !stored.iter().all(|s| s.unconfirmed) {
+            return Some(Cow::Borrowed(info));
+        }
+        // Mesos drops a refused RESERVE without a word: what is not offered where it should be was never made
+        let offered = |id: &str| self.offer.resources.iter().any(|r| r.resource_id() == Some(id));
+        let mut info = info.clone();
+        info.resources.retain(|r| r.resource_id().is_none_or(offered));
+        Some(Cow::Owned(info))
     }
 
     fn executor(&mut self) -> Executor {

@@ -2,7 +2,7 @@
 
 use super::Status;
 use crate::spec::{Goal, PodType, TaskName, pod_instance_name};
-use crate::wire::{TaskId, TaskState};
+use crate::wire::{AgentId, TaskId, TaskState};
 use std::collections::BTreeMap;
 
 /// One of a pod's instances.
@@ -114,6 +114,10 @@ pub enum Work {
     Unreserve {
         /// The reservation's `resource_id` label.
         resource_id: String,
+        /// The agent that it is on, if it was ever made.
+        agent: AgentId,
+        /// Its role.
+        role: String,
     },
     /// Removes what is stored about a task.
     Erase {
@@ -166,7 +170,7 @@ impl Step {
         match &self.work {
             Work::Launch { requirement, .. } => Subject::Pod(requirement.instance()),
             Work::Kill { task } | Work::Erase { task } => Subject::Task(task.clone()),
-            Work::Unreserve { resource_id } => Subject::Resource(resource_id.clone()),
+            Work::Unreserve { resource_id, .. } => Subject::Resource(resource_id.clone()),
             Work::Deregister => Subject::Framework,
         }
     }

@@ -38,7 +38,7 @@ impl Scheduler {
         drop(offers);
         let left = self.match_offers(now, Market::new(groups));
         self.settle(now);
-        self.give_back(left);
+        self.give_back(now, left);
         self.tell_demand(now);
     }
 
@@ -195,7 +195,7 @@ impl Scheduler {
                 let names: Vec<&str> = living.iter().map(|id| id.value.as_str()).collect();
                 vec![format!("waits for {} to end", names.join(", "))]
             }
-            Some(Source::Unreserve) | None => Vec::new(),
+            Some(Source::Unreserve(_)) | None => Vec::new(),
         }
     }
 
@@ -204,7 +204,7 @@ impl Scheduler {
         self.call(CallType::Accept, |c| c.accept = Some(Accept { offer_ids, operations, filters }));
     }
 
-    fn decline(&mut self, offer_ids: Vec<OfferId>, seconds: f64) {
+    pub(super) fn decline(&mut self, offer_ids: Vec<OfferId>, seconds: f64) {
         if offer_ids.is_empty() {
             return;
         }
@@ -216,17 +216,18 @@ impl Scheduler {
     }
 
     /// Unreserves what belongs to nothing, and declines the rest.
-    fn give_back(&mut self, groups: Vec<AgentOffer>) {
+    fn give_back(&mut self, now: f64, groups: Vec<AgentOffer>) {
         let mut unused: BTreeMap<bool, Vec<OfferId>> = BTreeMap::new();
         for group in groups {
             let expected = |id: &str| self.tasks.is_reserved(id) && !self.plans.is_to_unreserve(id);
             let operations = unexpected(&group, &expected);
+            self.miss(now, &group);
             if operations.is_empty() {
                 // A pod waits for the rest of its reservations: they come together the next time.
                 let piece = self.wanted.of_agent(&group.agent_id).next().is_some();
                 unused.entry(piece).or_default().extend(group.ids);
             } else {
-                self.unreserved(&operations);
+                self.unreserved(now, &operations);
                 self.accept(group.ids, operations);
             }
         }

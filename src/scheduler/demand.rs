@@ -52,6 +52,11 @@ impl Demand {
         self.suppressed
     }
 
+    /// The master may not have heard that offers are wanted again.
+    pub(super) fn was_not_heard(&mut self) {
+        self.revive = true;
+    }
+
     /// Offers were declined for so long that they may be missed.
     pub(super) fn declined_for_long(&mut self) {
         self.declined = true;

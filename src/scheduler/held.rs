@@ -48,7 +48,7 @@ fn own_work(work: &Work) -> String {
     match work {
         Work::Launch { .. } => "waits for the next offers".to_owned(),
         Work::Kill { task } => format!("waits for {task} to end"),
-        Work::Unreserve { resource_id } => format!("waits for an offer of reservation {resource_id}"),
+        Work::Unreserve { resource_id, .. } => format!("waits for an offer of reservation {resource_id}"),
         Work::Erase { task } => format!("waits for {task} to be forgotten"),
         Work::Deregister => "waits for the master to remove the framework".to_owned(),
     }

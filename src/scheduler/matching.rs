@@ -221,6 +221,7 @@ impl Scheduler {
                     info: &t.info,
                     state: t.state(),
                     paused: t.notes.paused,
+                    unconfirmed: t.notes.unconfirmed,
                 })
                 .collect(),
             config_id: self.config_of(requirement),
@@ -251,10 +252,12 @@ impl Scheduler {
                 (false, Some(before)) => {
                     let moved = planned.info.task_id.value.is_empty();
                     let displaced = moved && (before.was_launched() || before.notes.displaced);
-                    Notes { permanently_failed: false, displaced, ..before.notes }
+                    let unconfirmed = unconfirmed || before.notes.unconfirmed;
+                    Notes { permanently_failed: false, displaced, unconfirmed, ..before.notes }
                 }
-                (false, None) => Notes::default(),
+                (false, None) => Notes { unconfirmed: true, ..Notes::default() },
                 (true, before) => {
+                    let unconfirmed = unconfirmed || before.as_ref().is_none_or(|b| b.notes.unconfirmed);
                     let paused = before.is_some_and(|before| before.notes.paused);
                     Notes { unconfirmed, paused, idle: paused, ..Notes::default() }
                 }

@@ -20,6 +20,7 @@ mod preview;
 mod recovery;
 mod removal;
 mod replace;
+mod sent;
 mod start;
 mod state;
 mod tasks;
@@ -36,14 +37,16 @@ pub use matching::OfferOutcome;
 pub use preview::{Deployment, Fate, PodPreview, Preview, PreviewError, preview};
 pub use start::{StartError, Stored};
 pub use state::{Ids, Notes, Task, Write, path};
+pub use validate::same_tasks;
 
 use crate::offer::{HomeRegion, ServiceContext};
-use crate::plan::{Due, Plan, Plans, Status, Step, TaskProgress, Work};
+use crate::plan::{Due, Plan, Plans, Status, Step, StepRef, TaskProgress, Work};
 use crate::spec::{PodSpec, PodType, Service, ServiceSpec, TaskName};
 use crate::wire::{
     Acknowledge, Call, CallType, FrameworkId, FrameworkInfo, Offer, OfferId, TaskId, TaskStatus,
 };
 use cycle::Touched;
+use sent::{Sent, Unheard};
 use state::Writes;
 use std::collections::{BTreeMap, VecDeque};
 use tasks::Tasks;
@@ -119,6 +122,11 @@ pub struct Scheduler {
     replacements: replace::Replacements,
     /// The master was asked to remove the framework.
     leaving: bool,
+    /// What was sent last, and what of it the master may not have heard.
+    sent: Sent,
+    unheard: Unheard,
+    /// From when on reservations that are to be given back count as gone, if they are in no offer then.
+    missing: BTreeMap<StepRef, f64>,
     outcomes: VecDeque<OfferOutcome>,
     counters: Counters,
     /// What is stored about the service as a whole, by name.
@@ -147,12 +155,10 @@ impl Scheduler {
             }
             Event::Update(status) => self.on_update(now, &status),
             Event::Disconnected => self.connected = false,
-            // The launches in it may or may not have reached the agent: the master is asked what became of them.
-            Event::CallFailed(CallType::Accept) => self.reconciling.restart(now, &self.tasks),
-            Event::CallFailed(CallType::Teardown) => self.leave_again(),
+            Event::CallFailed(kind) => self.on_call_failed(now, kind),
             Event::TornDown => self.on_torn_down(),
             // Offers are used or declined at once: the master tells what became of a launch with one that had gone.
-            Event::Rescind(_) | Event::CallFailed(_) | Event::Tick => {}
+            Event::Rescind(_) | Event::Tick => {}
         }
         self.progress(now, offers);
         self.take_effects()
@@ -165,6 +171,7 @@ impl Scheduler {
             self.reconcile(now);
             self.replace_what_stays_down(now);
             self.repeat_kills(now);
+            self.say_again(now);
             self.advance_removal(now);
             self.cycle(now, offers);
         }
@@ -184,6 +191,9 @@ impl Scheduler {
         let writes = self.writes.take();
         if !writes.is_empty() {
             effects.push(Effect::Write(writes));
+        }
+        if !self.calls.is_empty() {
+            self.sent = Sent::of(&self.calls);
         }
         effects.extend(self.calls.drain(..).map(|c| Effect::Call(Box::new(c))));
         effects

@@ -3,20 +3,41 @@
 //! Both are plans of the same steps: end a task, give its reservations back, forget it; and at the end of an uninstall,
 //! leave the master.
 
-use super::tasks::resource_ids;
 use super::wanted::Source;
 use super::{Scheduler, Task, Tasks, path};
-use crate::offer::located;
+use crate::offer::{AgentOffer, located};
 use crate::plan::{Order, Phase, Plan, Status, Step, StepRef, Strategy, Subject, Work};
 use crate::spec::pod_instance_name;
-use crate::wire::{CallType, Operation, Resource, TaskState};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::wire::{AgentId, CallType, Operation, Resource, TaskState};
+use std::collections::BTreeMap;
+
+/// Seconds after which a reservation that was given back and is in no offer is taken for gone.
+const GIVEN: f64 = 2.0;
+/// Seconds after which a reservation that should be in an agent's offers and is in none is taken for gone: longer than an
+/// executor may take to end, which still holds its own.
+const MISSING: f64 = 60.0;
 
 /// The name of the plan that takes pods down that the service no longer has.
 pub const DECOMMISSION: &str = "decommission";
 
-fn all_resource_ids<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> BTreeSet<String> {
-    tasks.into_iter().flat_map(resource_ids).map(str::to_owned).collect()
+/// A reservation, and where it is.
+struct Reservation {
+    agent: AgentId,
+    role: String,
+}
+
+/// What is reserved for tasks, their executors included, by id.
+fn reservations<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> BTreeMap<String, Reservation> {
+    let mut all = BTreeMap::new();
+    for task in tasks {
+        let executor = task.info.executor.iter().flat_map(|e| &e.resources);
+        for resource in task.info.resources.iter().chain(executor) {
+            let role = resource.dynamic_reservation().and_then(|r| r.role.clone()).unwrap_or_default();
+            let reservation = Reservation { agent: task.info.agent_id.clone(), role };
+            all.extend(resource.resource_id().map(|id| (id.to_owned(), reservation)));
+        }
+    }
+    all
 }
 
 impl Scheduler {
@@ -24,12 +45,12 @@ impl Scheduler {
         Step::new(self.ids.uuid(), name, Work::Kill { task: task.to_owned() })
     }
 
-    fn unreserve_steps(&mut self, ids: BTreeSet<String>) -> Vec<Step> {
-        let step = |resource_id: String| {
+    fn unreserve_steps(&mut self, reservations: BTreeMap<String, Reservation>) -> Vec<Step> {
+        let step = |(resource_id, Reservation { agent, role })| {
             let name = format!("unreserve-{resource_id}");
-            Step::new(self.ids.uuid(), name, Work::Unreserve { resource_id })
+            Step::new(self.ids.uuid(), name, Work::Unreserve { resource_id, agent, role })
         };
-        ids.into_iter().map(step).collect()
+        reservations.into_iter().map(step).collect()
     }
 
     fn phase(&mut self, name: String, steps: Vec<Step>, order: Order) -> Phase {
@@ -53,7 +74,7 @@ impl Scheduler {
         let mut phases = Vec::new();
         for ((_, pod, index), tasks) in surplus {
             let mut steps: Vec<Step> = tasks.iter().map(|t| self.kill_step(format!("kill-{t}"), t)).collect();
-            let ids = all_resource_ids(tasks.iter().filter_map(|t| self.tasks.get(t)));
+            let ids = reservations(tasks.iter().filter_map(|t| self.tasks.get(t)));
             steps.extend(self.unreserve_steps(ids));
             for task in tasks {
                 let name = format!("erase-{task}");
@@ -82,8 +103,7 @@ impl Scheduler {
             let host = if host.is_empty() { "UNKNOWN_AGENT".to_owned() } else { host };
             by_host.entry(host).or_default().push(task);
         }
-        let by_host: Vec<_> =
-            by_host.into_iter().map(|(host, tasks)| (host, all_resource_ids(tasks))).collect();
+        let by_host: Vec<_> = by_host.into_iter().map(|(host, tasks)| (host, reservations(tasks))).collect();
         for (host, ids) in by_host {
             let steps = self.unreserve_steps(ids);
             phases.push(self.phase(format!("unreserve-resources-{host}"), steps, Order::Parallel));
@@ -134,8 +154,8 @@ impl Scheduler {
                 self.call(CallType::Teardown, |_| {});
                 Status::Prepared
             }
-            Work::Unreserve { .. } => {
-                if self.wanted.insert(of, Source::Unreserve) {
+            Work::Unreserve { agent, .. } => {
+                if self.wanted.insert(of, Source::Unreserve(agent)) {
                     self.demand.work_came();
                 }
                 return;
@@ -161,11 +181,29 @@ impl Scheduler {
         Status::Starting
     }
 
-    /// Notes that operations were sent that give reservations back.
-    pub(super) fn unreserved(&mut self, operations: &[Operation]) {
+    /// Notes that operations were sent that give reservations back. Whether they were carried out nobody says: with an offer
+    /// that had gone they were not. What stays away from later offers is given back.
+    pub(super) fn unreserved(&mut self, now: f64, operations: &[Operation]) {
         let given = operations.iter().filter_map(|o| o.unreserve.as_ref()).flat_map(|u| &u.resources);
         for id in given.filter_map(Resource::resource_id) {
-            for of in self.plans.about(&Subject::Resource(id.to_owned())).collect::<Vec<_>>() {
+            let about = self.plans.about(&Subject::Resource(id.to_owned()));
+            self.missing.extend(about.map(|of| (of, now + GIVEN)));
+        }
+    }
+
+    /// Notes which reservations are not in an agent's offers, where they should be given back. One that stays away is there
+    /// no more, or never was: Mesos drops a refused RESERVE without a word, and a process that ended may have given it back.
+    pub(super) fn miss(&mut self, now: f64, group: &AgentOffer) {
+        for of in self.wanted.of_agent(&group.agent_id).collect::<Vec<_>>() {
+            let Some(Work::Unreserve { resource_id, role, .. }) = self.plans.step(of).map(|s| &s.work) else {
+                continue;
+            };
+            let offered = group.resources.iter().any(|r| r.resource_id() == Some(resource_id));
+            if *role != group.role || offered {
+                continue;
+            }
+            if now >= *self.missing.entry(of).or_insert(now + MISSING) {
+                self.missing.remove(&of);
                 self.plans.change(of, |step| step.set_status(Status::Complete));
             }
         }

@@ -1,6 +1,7 @@
 //! From what is stored and what is asked for to a running state: the config update and the plans.
 
 use super::recovery::RECOVERY;
+use super::sent::{Sent, Unheard};
 use super::state::{Ids, Notes, Task, Writes, path};
 use super::{
     Config, Counters, Effect, Scheduler, Tasks, Touched, Wanted, demand, replace, updates, validate,
@@ -93,6 +94,9 @@ impl Scheduler {
             demand: demand::Demand::default(),
             replacements: replace::Replacements::default(),
             leaving: false,
+            sent: Sent::default(),
+            unheard: Unheard::default(),
+            missing: BTreeMap::new(),
             outcomes: VecDeque::new(),
             counters: Counters::default(),
             properties: properties(stored),
@@ -269,7 +273,8 @@ impl Scheduler {
         requirement.tasks.iter().all(|name| {
             let instance = crate::spec::task_instance_name(&requirement.pod, requirement.index, name);
             let (Some(task), Some(spec)) = (self.tasks.get(&instance), pod.task(name)) else { return false };
-            task.notes.permanently_failed || task.has_reached_goal(spec, &self.target)
+            let for_recovery = task.notes.permanently_failed && self.stays_up(task);
+            for_recovery || task.has_reached_goal(spec, &self.target)
         })
     }
 }

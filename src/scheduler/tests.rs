@@ -1,5 +1,6 @@
 //! The scheduler against a small cluster in memory, which keeps account of every resource as Mesos does.
 
+mod calls;
 mod operators;
 mod preview;
 

@@ -39,6 +39,7 @@ impl Scheduler {
     pub(super) fn on_subscribed(&mut self, now: f64, framework_id: String) {
         self.connected = true;
         self.demand.subscribed();
+        self.forget_unheard();
         if self.framework_id.as_ref() != Some(&framework_id) {
             self.write(path::FRAMEWORK_ID.to_owned(), framework_id.clone().into_bytes());
             self.framework_id = Some(framework_id);

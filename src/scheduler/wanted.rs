@@ -31,8 +31,8 @@ pub enum Source {
     Anywhere(Arc<Kind>),
     /// None yet: tasks have to end before.
     Nowhere,
-    /// Any that has the reservation that the step gives back.
-    Unreserve,
+    /// The agent that has, or should have, the reservation that the step gives back.
+    Unreserve(AgentId),
 }
 
 /// Steps of one kind.
@@ -75,12 +75,16 @@ impl Wanted {
                 self.by_agent.entry(agent.clone()).or_default().insert(of);
                 Source::Agent(agent)
             }
+            Source::Unreserve(agent) => {
+                self.by_agent.entry(agent.clone()).or_default().insert(of);
+                Source::Unreserve(agent)
+            }
             Source::Anywhere(kind) => {
                 let kind = self.by_kind.get_key_value(&kind).map_or(kind, |(known, _)| Arc::clone(known));
                 self.by_kind.entry(Arc::clone(&kind)).or_default().steps.insert(of);
                 Source::Anywhere(kind)
             }
-            source => source,
+            Source::Nowhere => Source::Nowhere,
         };
         self.steps.insert(of, source);
         true
@@ -90,7 +94,7 @@ impl Wanted {
     pub fn remove(&mut self, of: StepRef) {
         self.why.remove(&of);
         match self.steps.remove(&of) {
-            Some(Source::Agent(agent)) => {
+            Some(Source::Agent(agent) | Source::Unreserve(agent)) => {
                 if let Some(steps) = self.by_agent.get_mut(&agent) {
                     steps.remove(&of);
                     if steps.is_empty() {
@@ -106,7 +110,7 @@ impl Wanted {
                     }
                 }
             }
-            Some(Source::Nowhere | Source::Unreserve) | None => {}
+            Some(Source::Nowhere) | None => {}
         }
     }
 

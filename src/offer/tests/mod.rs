@@ -100,7 +100,13 @@ impl Case {
     fn evaluate(&mut self, offer: &AgentOffer) -> Evaluation {
         let paused = self.paused;
         let stored = self.stored.iter();
-        let stored = stored.map(|(name, info, state)| StoredTask { name, info, state: *state, paused });
+        let stored = stored.map(|(name, info, state)| StoredTask {
+            name,
+            info,
+            state: *state,
+            paused,
+            unconfirmed: false,
+        });
         let mut spread = Spread::by(counted_fields(&self.pod));
         for peer in &self.peers {
             spread.add(peer);
