@@ -8,7 +8,7 @@ mod measure;
 use dagpkg::finding::Source;
 use dagpkg::package::options::{self, Object};
 use dagpkg::package::parameters::Parameters;
-use dagpkg::package::{Sources, lint, marathon};
+use dagpkg::package::{Sources, lint};
 use dagpkg::publish::build::{self, Build};
 use dagpkg::publish::folder::{self, State};
 use dagpkg::template::{Profile, Template};
@@ -36,7 +36,7 @@ fn main() {
         return one(case);
     }
     println!("{:<16} {:>6} {:>10} {:>10} {:>9}", "case", "times", "all", "each", "peak RSS");
-    for case in ["parse", "render", "options", "lint", "advice", "hash", "build"] {
+    for case in ["parse", "render", "options", "lint", "hash", "build"] {
         if !arguments.is_empty() && !arguments.iter().any(|a| case.contains(a.as_str())) {
             continue;
         }
@@ -67,25 +67,6 @@ fn one(case: &str) {
             repeat(case, 20, || {
                 let findings = lint::universe(&sources);
                 assert!(findings.is_empty(), "{:?}", findings.first());
-            });
-        }
-        // what `dagpkg lint` checks beside: names, defaults, addresses, the app, and 200 options the other way
-        "advice" => {
-            let parameters = Parameters::for_checks(&sources().package);
-            let sources = sources().substitute(&parameters).expect("good parameters");
-            let template = sources.marathon.as_ref().expect("a template");
-            let (config, resource) = (config(), resource());
-            let values = options::defaults(&config);
-            let parsed = Template::parse(&template.text).expect("a template");
-            let rendered = marathon::render(&parsed, &values, Some(&resource));
-            let (app, rendered) = rendered.expect("an app");
-            let text = template.made_into(rendered.text, rendered.origins);
-            let given = lint::app::Options { values: &values, config: Some(&config) };
-            repeat(case, 5, || {
-                let mut findings = lint::package(&sources);
-                findings.extend(lint::app::check(&text, &app, given));
-                findings.extend(lint::other_options(&sources, &values));
-                findings
             });
         }
         // what of a build cannot be saved

@@ -342,17 +342,3 @@ fn a_built_package_is_checked_as_well() {
     let stub = format!("{}/stub-universe-weather.json", report["place"].as_str().unwrap());
     assert_eq!(listed(folder.path(), &format!("--universe {stub}")), Vec::<String>::new());
 }
-
-#[test]
-fn a_template_that_breaks_with_another_option_is_warned_of() {
-    let folder = fixture();
-    let config =
-        r#"{"properties": {"stations": {"default": 2}, "tls": {"type": "boolean", "default": false}}}"#;
-    write(folder.path(), "universe/config.json", config);
-    let template = PACKAGE[2].1.replace("\"env\"", "{{#tls}}\n\"user\": \"root\" {{/tls}}\"env\"");
-    write(folder.path(), "universe/marathon.json.mustache", &template);
-    assert_eq!(listed(folder.path(), ""), ["P033 warning universe/marathon.json.mustache:2"]);
-    let fixed = template.replace("\"root\"", "\"root\",");
-    write(folder.path(), "universe/marathon.json.mustache", &fixed);
-    assert_eq!(listed(folder.path(), ""), Vec::<String>::new());
-}

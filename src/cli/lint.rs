@@ -121,7 +121,6 @@ impl Checked {
             let options = lint::app::Options { values: &app.options, config: config.as_ref() };
             self.add(lint::app::check(&app.text, &app.app, options));
             self.add(lint::hosts::in_app(&app.text, &app.app));
-            self.add(lint::other_options(package, &app.options));
             let who = lint::labels::Who { is_framework, service: name.as_deref() };
             self.add(lint::labels::check(&app.text, &app.app, who));
         }

@@ -98,22 +98,17 @@ pub fn render(
     options: &Object,
     resource: Option<&Value>,
 ) -> Result<(Object, Rendered), RenderError> {
-    let rendered = template.render(Profile::Package, &context(options, resource))?;
-    match serde_json::from_str(&rendered.text) {
-        Ok(Value::Object(app)) => Ok((app, rendered)),
-        Ok(other) => Err(RenderError::NotObject(shorten(&other.to_string()))),
-        Err(error) => Err(not_json(template, &rendered, &error)),
-    }
-}
-
-/// What the names in a template stand for.
-pub(super) fn context(options: &Object, resource: Option<&Value>) -> Value {
     let mut context = options.clone();
     if let Some(resource) = resource {
         let resource = json!({ "resource": resource });
         options::merge(&mut context, resource.as_object().unwrap_or(&Object::new()));
     }
-    Value::Object(context)
+    let rendered = template.render(Profile::Package, &Value::Object(context))?;
+    match serde_json::from_str(&rendered.text) {
+        Ok(Value::Object(app)) => Ok((app, rendered)),
+        Ok(other) => Err(RenderError::NotObject(shorten(&other.to_string()))),
+        Err(error) => Err(not_json(template, &rendered, &error)),
+    }
 }
 
 fn not_json(template: &Template, rendered: &Rendered, error: &serde_json::Error) -> RenderError {

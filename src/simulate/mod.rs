@@ -6,18 +6,25 @@
 
 pub mod agents;
 mod cluster;
+pub mod incident;
 mod process;
 mod queue;
 mod random;
 pub mod scenario;
+mod shrink;
 mod story;
 #[cfg(test)]
 mod tests;
+mod trial;
+mod watch;
 mod world;
 
 pub use crate::scheduler::Deployment;
 pub use cluster::{Agent, Cluster, Interest, Known, Observed, Task};
 pub use process::Process;
 pub use random::Random;
+pub use shrink::shrink;
 pub use story::{Line, Story};
-pub use world::{Settings, World};
+pub use trial::{Outcome, Subject, Trial};
+pub use watch::{Rule, Violation, Watch};
+pub use world::{Settings, Trouble, World};

@@ -7,7 +7,7 @@ use crate::scheduler::Config;
 use crate::spec::{Context, parse};
 use std::collections::BTreeMap;
 
-fn deployment(yaml: &str, env: &[(&str, &str)]) -> Deployment {
+pub(super) fn deployment(yaml: &str, env: &[(&str, &str)]) -> Deployment {
     let none = |_: &str| Err("none".to_owned());
     let env: BTreeMap<String, String> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     let (service, found) =
@@ -23,7 +23,7 @@ fn world(yaml: &str, agents: u32, proceed: bool) -> World {
     World::new(machines, deployment, Settings { proceed, ..Settings::default() })
 }
 
-const SHOP: &str = r"
+pub(super) const SHOP: &str = r"
 name: shop
 pods:
   db:

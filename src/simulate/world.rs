@@ -9,11 +9,13 @@ use super::process::{Process, store};
 use super::queue::Queue;
 use super::random::Random;
 use super::story::Story;
+use super::watch::{Rule, Watch};
 use crate::plan::{Plan, Status};
 use crate::scheduler::Deployment;
 use crate::scheduler::{Command, Effect, Event, PlanCommand, Scheduler, Stored};
+use crate::wire::OfferId;
 use crate::wire::{Call, CallType};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Seconds between two ticks while something happens; the runtime's own.
 const TICK: f64 = 0.5;
@@ -50,9 +52,50 @@ impl Default for Settings {
     }
 }
 
+/// What goes wrong between the scheduler and its store and master, by the number of the effect, write or call, from 1 on.
+#[derive(Clone, Debug, Default)]
+pub struct Trouble {
+    /// The process ends before these effects.
+    pub crashes: BTreeSet<u64>,
+    /// Writes that the store refuses.
+    pub refused_writes: BTreeSet<u64>,
+    /// Writes that take so many seconds.
+    pub slow_writes: BTreeMap<u64, f64>,
+    /// Calls that do not reach the master.
+    pub lost_calls: BTreeSet<u64>,
+    /// Calls that reach the master, without the scheduler hearing so.
+    pub lost_answers: BTreeSet<u64>,
+    effects: u64,
+    writes: u64,
+    calls: u64,
+}
+
+impl Trouble {
+    /// Lets nothing more go wrong.
+    pub fn stop(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// What the scheduler is given.
+#[derive(Clone, Debug)]
+enum Input {
+    Event(u64, Event),
+    Command(Command),
+}
+
+/// Effects that wait for the store.
+#[derive(Clone, Debug)]
+struct Pending {
+    effects: VecDeque<Effect>,
+    failed: Option<CallType>,
+}
+
 /// What is to happen.
 #[derive(Clone, Debug)]
 enum Due {
+    /// The store has made durable what the run of this number wanted.
+    Written(u64),
     /// The scheduler is started.
     Start,
     /// The scheduler subscribes; the number is that of its run.
@@ -74,14 +117,26 @@ pub struct World {
     pub deployment: Deployment,
     /// The calls that reached the master, if they are kept.
     pub calls: Option<Vec<Call>>,
+    /// What goes wrong.
+    pub trouble: Trouble,
+    /// What must always be so.
+    pub watch: Watch,
     settings: Settings,
     process: Option<Process>,
+    pending: Option<Pending>,
+    /// What came while the store was being waited for.
+    inbox: VecDeque<Input>,
+    /// How much the scheduler's clock is ahead, seconds; and how much the next process' will be.
+    skew: f64,
+    next_skew: f64,
     /// What is durable while no process runs.
     stored: Stored,
     now: f64,
     due: Queue<Due>,
     runs: u64,
     connection: u64,
+    /// The connection that the process knows of.
+    heard: u64,
     /// Events arrive in order: none before this time.
     stream_free: f64,
     tick: f64,
@@ -101,18 +156,27 @@ impl World {
         cluster.set_goals(&deployment.service.spec);
         let mut due = Queue::default();
         due.add(0.0, Due::Start);
+        let mut watch = Watch::default();
+        watch.deployed(None, &deployment.service.spec, &cluster);
         Self {
             cluster,
             story: Story::default(),
             deployment,
             calls: None,
+            trouble: Trouble::default(),
+            watch,
             settings,
             process: None,
+            pending: None,
+            inbox: VecDeque::new(),
+            skew: 0.0,
+            next_skew: 0.0,
             stored: Stored::new(),
             now: 0.0,
             due,
             runs: 0,
             connection: 0,
+            heard: 0,
             stream_free: 0.0,
             tick: TICK,
             ticks: 0,
@@ -170,16 +234,31 @@ impl World {
 
     /// Lets things happen as long as a condition holds.
     pub fn run_while(&mut self, condition: impl Fn(&Self) -> bool) {
-        while condition(self) && self.problem.is_none() && self.step() {}
+        while condition(self) && self.problem.is_none() && self.watch.violation.is_none() && self.step() {}
+    }
+
+    /// Lets everything happen up to a time.
+    pub fn run_to(&mut self, end: f64) {
+        while self.problem.is_none() && self.watch.violation.is_none() {
+            let next =
+                [self.due.next_at(), self.cluster.queue.next_at()].into_iter().flatten().reduce(f64::min);
+            if next.is_none_or(|at| at > end) || !self.step() {
+                break;
+            }
+        }
+        self.now = self.now.max(end);
     }
 
     fn take(&mut self, due: Due) {
         match due {
             Due::Start => self.start(),
-            Due::Subscribe(run) if run == self.runs => self.subscribe(),
-            Due::Deliver(connection, event) if connection == self.connection => self.send(*event),
+            Due::Subscribe(run) if run == self.runs && !self.cluster.framework.connected => self.subscribe(),
+            Due::Deliver(connection, event) if connection == self.connection => {
+                self.send_over(connection, *event);
+            }
             Due::Tick(tick) if tick == self.ticks => self.on_tick(),
-            Due::Subscribe(_) | Due::Deliver(..) | Due::Tick(_) => {}
+            Due::Written(run) if run == self.runs => self.on_written(),
+            Due::Subscribe(_) | Due::Deliver(..) | Due::Tick(_) | Due::Written(_) => {}
         }
     }
 
@@ -193,19 +272,29 @@ impl World {
             Ok((process, effects)) => {
                 self.stored.clear();
                 self.process = Some(process);
+                self.skew = self.next_skew;
+                self.watch.started();
                 self.story.tell(self.now, || "the scheduler starts".to_owned());
-                self.perform(effects);
+                self.perform(effects.into());
                 if self.scheduler().is_some_and(Scheduler::needs_master) {
                     self.due.add(self.now + CONNECT, Due::Subscribe(self.runs));
                 }
                 self.set_tick(TICK);
             }
-            Err(error) => self.problem = Some(error.to_string()),
+            Err(error) => {
+                self.problem = Some(error.to_string());
+                self.watch.broken(Rule::Starts, error.to_string());
+            }
         }
     }
 
     fn subscribe(&mut self) {
-        let Some(info) = self.scheduler().map(Scheduler::framework_info) else { return };
+        if self.pending.is_some() {
+            // what the start stores is stored before
+            return self.due.add(self.now + CONNECT, Due::Subscribe(self.runs));
+        }
+        let Some(scheduler) = self.scheduler().filter(|s| s.needs_master()) else { return };
+        let info = scheduler.framework_info();
         self.connection += 1;
         match self.cluster.subscribe(self.now, info) {
             Some(id) => {
@@ -222,6 +311,9 @@ impl World {
     pub fn crash(&mut self) {
         let Some(process) = self.process.take() else { return };
         self.stored = process.stored;
+        self.pending = None;
+        self.inbox.clear();
+        self.story.tell(self.now, || "the scheduler's process ends".to_owned());
         self.hang_up();
         self.due.add(self.now + RESTART, Due::Start);
     }
@@ -229,7 +321,9 @@ impl World {
     /// Ends the process and starts another with what [`World::deployment`] says now.
     pub fn redeploy(&mut self, deployment: Deployment) {
         self.cluster.set_goals(&deployment.service.spec);
-        self.deployment = deployment;
+        let before = std::mem::replace(&mut self.deployment, deployment);
+        let (old, new) = (&before.service.spec, &self.deployment.service.spec);
+        self.watch.deployed(Some(old), new, &self.cluster);
         self.crash();
         self.changed = self.now;
         self.progressed = self.now;
@@ -252,7 +346,9 @@ impl World {
         for event in self.cluster.take_events() {
             self.deliver(event);
         }
+        let patient = self.deployment.service.spec.replacement_failure_policy.is_none();
         for observed in self.cluster.take_observed() {
+            self.watch.on_observed(self.now, &observed, &self.cluster, patient);
             self.story.tell_observed(self.now, &observed);
             if !matches!(observed, Observed::Acknowledged(_)) {
                 self.changed = self.now;
@@ -260,41 +356,99 @@ impl World {
         }
     }
 
+    /// What the scheduler takes the time for, seconds.
+    fn clock(&self) -> f64 {
+        self.now + self.skew
+    }
+
     /// Gives the scheduler an event now and carries out what it wants.
     pub fn send(&mut self, event: Event) {
+        self.send_over(self.connection, event);
+    }
+
+    /// As [`World::send`], of what came over the connection of this number.
+    fn send_over(&mut self, connection: u64, event: Event) {
+        if self.pending.is_some() {
+            return self.inbox.push_back(Input::Event(connection, event));
+        }
+        if matches!(event, Event::Subscribed { .. }) {
+            self.heard = connection;
+        }
         let mut next = Some(event);
+        let mut failed = 0;
         while let Some(event) = next.take() {
-            let now = self.now;
+            self.watch.failed_again(self.now, failed);
+            if self.watch.violation.is_some() {
+                return;
+            }
+            failed += 1;
+            let clock = self.clock();
             let Some(process) = &mut self.process else { return };
             let idle = matches!(event, Event::Tick);
-            let effects = process.scheduler.handle(now, event);
+            let effects = process.scheduler.handle(clock, event);
             if !idle || !effects.is_empty() {
                 self.wake();
             }
-            next = self.perform(effects).map(Event::CallFailed);
+            self.look();
+            next = self.perform(effects.into()).map(Event::CallFailed);
         }
     }
 
     /// Gives the scheduler an operator's command; what it says to it.
     pub fn command(&mut self, command: &Command) -> Result<(), String> {
-        let now = self.now;
+        if self.pending.is_some() {
+            self.inbox.push_back(Input::Command(command.clone()));
+            return Ok(());
+        }
+        let clock = self.clock();
         let process = self.process.as_mut().ok_or("the scheduler does not run")?;
-        let (_, _, effects) = process.scheduler.command(now, command).map_err(|e| e.to_string())?;
+        let (_, _, effects) = process.scheduler.command(clock, command).map_err(|e| e.to_string())?;
         self.wake();
         self.changed = self.now;
-        if let Some(failed) = self.perform(effects) {
+        self.look();
+        if let Some(failed) = self.perform(effects.into()) {
             self.send(Event::CallFailed(failed));
         }
         Ok(())
     }
 
+    /// Checks what the scheduler made of what it was given.
+    fn look(&mut self) {
+        if let Some(process) = &self.process {
+            self.watch.after_event(self.now, self.now + self.skew, &process.scheduler, &self.cluster);
+        }
+    }
+
     /// Stores, then sends, in order. Gives the kind of an ACCEPT that could not be delivered, or of another such call.
-    fn perform(&mut self, effects: Vec<Effect>) -> Option<CallType> {
-        let mut failed = None;
-        let mut effects = VecDeque::from(effects);
-        while let Some(effect) = effects.pop_front() {
+    fn perform(&mut self, effects: VecDeque<Effect>) -> Option<CallType> {
+        self.carry_out(Pending { effects, failed: None })
+    }
+
+    fn carry_out(&mut self, mut pending: Pending) -> Option<CallType> {
+        while let Some(effect) = pending.effects.pop_front() {
+            self.trouble.effects += 1;
+            if self.trouble.crashes.contains(&self.trouble.effects) {
+                self.crash();
+                return None;
+            }
             match effect {
                 Effect::Write(writes) => {
+                    self.trouble.writes += 1;
+                    let number = self.trouble.writes;
+                    if self.trouble.refused_writes.contains(&number) {
+                        self.story.tell(self.now, || "the store refuses a write".to_owned());
+                        self.crash();
+                        return None;
+                    }
+                    if let Some(seconds) = self.trouble.slow_writes.remove(&number) {
+                        self.trouble.effects -= 1;
+                        self.trouble.writes -= 1;
+                        pending.effects.push_front(Effect::Write(writes));
+                        self.pending = Some(pending);
+                        self.due.add(self.now + seconds, Due::Written(self.runs));
+                        return None;
+                    }
+                    self.watch.on_write(self.now, &writes);
                     if let Some(process) = &mut self.process {
                         store(&mut process.stored, &writes);
                     }
@@ -302,17 +456,38 @@ impl World {
                 Effect::Call(call) => {
                     let kind = call.r#type;
                     if !self.call(*call) {
-                        failed = failed.filter(|f| *f == CallType::Accept).or(Some(kind));
+                        pending.failed = pending.failed.filter(|f| *f == CallType::Accept).or(Some(kind));
                     }
                 }
             }
         }
-        failed
+        pending.failed
     }
 
-    /// Sends a call; `false` when it could not be.
+    /// A slow write is done: what waited for it goes on.
+    fn on_written(&mut self) {
+        let Some(pending) = self.pending.take() else { return };
+        if let Some(failed) = self.carry_out(pending) {
+            self.send(Event::CallFailed(failed));
+        }
+        while self.pending.is_none()
+            && let Some(input) = self.inbox.pop_front()
+        {
+            match input {
+                Input::Event(connection, event) => self.send_over(connection, event),
+                // whoever asked is told that it can't be done
+                Input::Command(command) => drop(self.command(&command)),
+            }
+        }
+    }
+
+    /// Sends a call; `false` when it could not be, or the scheduler does not hear that it was.
     fn call(&mut self, call: Call) -> bool {
-        if self.cluster.interest() == Interest::Away {
+        self.trouble.calls += 1;
+        let number = self.trouble.calls;
+        // calls go over the connection that the process knows of
+        let open = self.heard == self.connection && self.cluster.interest() != Interest::Away;
+        if !open || self.trouble.lost_calls.contains(&number) {
             return false;
         }
         match call.r#type {
@@ -320,12 +495,59 @@ impl World {
             CallType::Revive => self.story.tell(self.now, || "the scheduler wants offers again".to_owned()),
             _ => {}
         }
+        if let Some(process) = &self.process {
+            self.watch.on_call(self.now, &call, &process.stored, &self.cluster);
+        }
         if let Some(calls) = &mut self.calls {
             calls.push(call.clone());
         }
         self.cluster.call(self.now, call);
         self.collect();
-        true
+        !self.trouble.lost_answers.contains(&number)
+    }
+
+    /// The connection to the master is lost; the scheduler connects again.
+    pub fn disconnect(&mut self) {
+        // after its end nobody subscribes again
+        if self.scheduler().is_none_or(|s| !s.needs_master()) {
+            return;
+        }
+        self.hang_up();
+        self.send(Event::Disconnected);
+        self.due.add(self.now + CONNECT, Due::Subscribe(self.runs));
+    }
+
+    /// Another master takes over.
+    pub fn replace_master(&mut self) {
+        self.cluster.replace_master(self.now);
+        self.disconnect();
+    }
+
+    /// Everything that the master says from now on arrives so many seconds late.
+    pub fn stall(&mut self, seconds: f64) {
+        self.stream_free = self.stream_free.max(self.now + seconds);
+    }
+
+    /// The clock of the scheduler's machine is set. A process does not see that its clock goes back.
+    pub fn set_clock(&mut self, ahead: f64) {
+        self.next_skew += ahead;
+        self.skew = self.skew.max(self.next_skew);
+    }
+
+    /// The master takes back all offers that are not answered.
+    pub fn rescind_offers(&mut self) {
+        for offer in self.cluster.open_offers().cloned().collect::<Vec<OfferId>>() {
+            self.cluster.rescind(&offer);
+        }
+        self.collect();
+    }
+
+    /// Does something to the cluster, and takes in what it has to say.
+    pub fn in_cluster<R>(&mut self, act: impl FnOnce(&mut Cluster, f64) -> R) -> R {
+        let result = act(&mut self.cluster, self.now);
+        self.collect();
+        self.changed = self.now;
+        result
     }
 
     fn wake(&mut self) {
@@ -343,6 +565,9 @@ impl World {
     fn on_tick(&mut self) {
         let slower = (self.tick * 2.0).min(SLOW_TICK);
         self.note_progress();
+        if self.pending.is_some() {
+            return self.set_tick(TICK);
+        }
         let before = self.ticks;
         self.send(Event::Tick);
         if self.settings.proceed {

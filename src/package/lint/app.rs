@@ -3,7 +3,6 @@
 //! Types and values of single fields are a schema, in app.schema.json; what fields have to do with each other is here. Places
 //! are those in the template.
 
-use super::MAX_FOUND;
 use super::marathon::without_nulls;
 use super::options::{self, Object, Violation};
 use crate::finding::{Code, Finding, Severity, Source, nearest};
@@ -83,10 +82,8 @@ fn broken_rules(text: &Source, app: &Object) -> Vec<Finding> {
     // the rules are ours, and they are a schema
     let rules: Value = serde_json::from_str(RULES).unwrap_or_default();
     let violations = options::violations(&rules, &app).unwrap_or_default();
-    let mut findings = Findings {
-        text,
-        found: violations.iter().take(MAX_FOUND).map(|broken| field(text, broken)).collect(),
-    };
+    let mut findings =
+        Findings { text, found: violations.iter().map(|broken| field(text, broken)).collect() };
     findings.unknown(&app, &rules);
     findings.command(&app);
     findings.constraints(&app);

@@ -4,7 +4,6 @@
 //! says. So fixed addresses of hosts outside of the cluster are told, and all the more those without encryption. Links
 //! for people, comments and names that only look like addresses (XML namespaces) are not.
 
-use super::MAX_FOUND;
 use super::options::Object;
 use crate::finding::{Code, Finding, Source};
 use serde_json::Value;
@@ -14,14 +13,10 @@ use std::ops::Range;
 /// The findings in a text that is run or read by what runs: a template, a service file. All its addresses count.
 pub fn in_text(source: &Source) -> Vec<Finding> {
     let comments = comments(&source.text);
-    let outside = |at: usize| {
-        let next = comments.partition_point(|comment| comment.start <= at);
-        next == 0 || comments[next - 1].end <= at
-    };
+    let outside = |span: &Range<usize>| !comments.iter().any(|comment| comment.contains(&span.start));
     urls(&source.text)
-        .filter(|url| outside(url.span.start) && !is_name(&source.text, url.span.start))
-        .take(MAX_FOUND)
-        .map(|url| url.finding(source, &url.span))
+        .filter(|url| outside(&url.span) && !is_name(&source.text, url.span.start))
+        .map(|url| url.finding(source, url.span.clone()))
         .collect()
 }
 
@@ -79,9 +74,9 @@ impl Url<'_> {
         format!("`{}` is outside of the cluster{encryption}: a closed network does not reach it", self.host)
     }
 
-    fn finding(&self, source: &Source, span: &Range<usize>) -> Finding {
+    fn finding(&self, source: &Source, span: Range<usize>) -> Finding {
         let code = if self.encrypted { Code::ForeignHost } else { Code::PlainHttp };
-        source.finding(code, span, self.message()).help(HELP)
+        source.finding(code, &span, self.message()).help(HELP)
     }
 }
 
@@ -151,13 +146,12 @@ fn is_foreign(host: &str) -> bool {
 
 /// Whether an address is only a name: of an XML namespace or document type.
 fn is_name(text: &str, at: usize) -> bool {
-    let nearby = text.floor_char_boundary(at.saturating_sub(200));
-    let before = text[nearby..at].rsplit('\n').next().unwrap_or_default();
+    let line = text[..at].rfind('\n').map_or(0, |end| end + 1);
+    let before = &text[line..at];
     ["xmlns", "schemaLocation", "DOCTYPE", "\"$schema\"", "-//"].iter().any(|word| before.contains(word))
 }
 
-/// Where comments are, in order and apart: those of Mustache and XML, lines that begin with a mark of comments, and what
-/// follows a `#`.
+/// Where comments are: those of Mustache and XML, lines that begin with a mark of comments, and what follows a `#`.
 fn comments(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for (open, close) in [("{{!", "}}"), ("<!--", "-->"), ("/*", "*/")] {
@@ -184,15 +178,7 @@ fn comments(text: &str) -> Vec<Range<usize>> {
         }
         at += line.len();
     }
-    found.sort_by_key(|comment| comment.start);
-    let mut apart: Vec<Range<usize>> = Vec::new();
-    for comment in found {
-        match apart.last_mut() {
-            Some(last) if comment.start < last.end => last.end = last.end.max(comment.end),
-            _ => apart.push(comment),
-        }
-    }
-    apart
+    found
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! Checks of a package's files, and of its service, that need neither a build nor a cluster.
 //!
-//! [`universe`], and [`files`] in it, is what no package may break: the rules for package.json and resource.json are those of
-//! the public catalog, per packaging version; config.json must be a JSON Schema of draft 4; the template must parse, and where
-//! the defaults alone are allowed options, it must render to an app with them. The other checks are for an author to see:
-//! [`catalog`] what else the catalog refuses, [`package`] what options and template have to do with each other, [`app`] what
-//! Marathon says of the rendered app, [`other_options`] whether it is one with other options, [`labels`] what DC/OS needs to
-//! know of it, [`service`] what a scheduler says of the service.
+//! [`universe`], and [`files`] in it, is what no package may break: the rules for package.json and resource.json are those of the public catalog,
+//! per packaging version; config.json must be a JSON Schema of draft 4; the template must parse, and where the defaults alone
+//! are allowed options, it must render to an app with them. The other checks are for an author to see: [`catalog`] what else
+//! the catalog refuses, [`package`] what options and template have to do with each other, [`app`] what Marathon says of the
+//! rendered app, [`labels`] what DC/OS needs to know of it, [`service`] what a scheduler says of the service.
 
 pub mod app;
 pub mod catalog;
@@ -14,7 +13,6 @@ pub mod labels;
 mod names;
 pub mod schema;
 pub mod service;
-mod switched;
 
 use super::options::{self, Object, OptionsError};
 use super::{Sources, json, marathon};
@@ -62,9 +60,6 @@ pub fn files(sources: &Sources) -> Vec<Finding> {
     findings
 }
 
-/// So many findings of one kind are enough to see what is wrong, and each has to be placed.
-const MAX_FOUND: usize = 100;
-
 /// The packaging version, 2 to 5. Without a valid one, which is reported, the rules of 4.0 help best.
 fn version(package: &Value) -> u8 {
     match package["packagingVersion"].as_str() {
@@ -98,14 +93,6 @@ pub fn package(sources: &Sources) -> Vec<Finding> {
     findings
 }
 
-/// What is wrong with the app when other options are set than these, by which it is sound.
-pub fn other_options(sources: &Sources, options: &Object) -> Vec<Finding> {
-    let json = |source: &Option<Source>| source.as_ref().and_then(|source| source.json().ok());
-    let (Some(source), Some(config)) = (&sources.marathon, json(&sources.config)) else { return Vec::new() };
-    let Ok(template) = Template::parse(&source.text) else { return Vec::new() };
-    switched::check(source, &template, &config, options, json(&sources.resource).as_ref())
-}
-
 /// Keys that are there twice in a JSON file.
 pub fn duplicates(source: &Source) -> Vec<Finding> {
     if source.json().is_err() {
@@ -113,7 +100,6 @@ pub fn duplicates(source: &Source) -> Vec<Finding> {
     }
     let found = json::duplicates(&source.text).into_iter();
     found
-        .take(MAX_FOUND)
         .map(|(key, before)| {
             let message = format!(
                 "{} is there twice in this object, and only the last one counts",
@@ -188,7 +174,7 @@ fn parsed(source: &Source, findings: &mut Vec<Finding>) -> Option<Value> {
 fn broken_rules(source: &Source, value: &Value, rules: &Value) -> Vec<Finding> {
     // the rules are ours, and they are a schema
     let violations = options::violations(rules, value).unwrap_or_default();
-    violations.iter().flat_map(|violation| broken_rule(source, violation, rules)).take(MAX_FOUND).collect()
+    violations.iter().flat_map(|violation| broken_rule(source, violation, rules)).collect()
 }
 
 fn broken_rule(source: &Source, violation: &options::Violation, rules: &Value) -> Vec<Finding> {

@@ -3,11 +3,13 @@
 //! A name is looked up as the package service does, in the schema of the options in place of their values. Where the schema
 //! leaves open what there may be, every name is taken.
 
-use super::MAX_FOUND;
 use crate::finding::{Code, Finding, Source, nearest};
 use crate::template::{Name, NameUse, Template};
 use serde_json::Value;
 use std::collections::HashSet;
+
+/// So many findings are enough to see what is wrong.
+const MAX_FOUND: usize = 100;
 
 /// What a name can stand for.
 #[derive(Clone, Copy, Debug)]

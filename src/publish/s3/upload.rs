@@ -341,8 +341,7 @@ async fn open(path: &Path, item: &Item) -> Result<impl AsyncRead + Unpin + use<>
 
 /// The next bytes, fewer than asked for only at the end.
 async fn read(file: &mut (impl AsyncRead + Unpin), path: &Path, size: u64) -> Result<Bytes, S3Error> {
-    // with room to see the end: a Vec that is full is doubled first. What is not used of it takes no memory
-    let mut bytes = Vec::with_capacity(usize::try_from(size).map_or(0, |size| size.saturating_add(64)));
+    let mut bytes = Vec::new();
     file.take(size).read_to_end(&mut bytes).await.map_err(|source| S3Error::read(path, source))?;
     Ok(bytes.into())
 }

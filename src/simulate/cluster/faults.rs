@@ -57,6 +57,11 @@ impl Mishaps {
         fails.contains(count)
     }
 
+    /// Lets nothing go wrong, and counts anew.
+    pub fn restart(&mut self) {
+        *self = Self::default();
+    }
+
     /// Lets nothing more go wrong.
     pub fn stop(&mut self) {
         for all in [&mut self.lost, &mut self.repeated, &mut self.reserves, &mut self.creates] {
@@ -103,13 +108,20 @@ impl Cluster {
         agent.known = Known::Gone;
         agent.dead = true;
         agent.executors.clear();
-        let tasks = std::mem::take(&mut agent.holding);
+        agent.holding.clear();
+        let tasks = self.unsettled(id);
         self.rescind_agent(id);
         for task in tasks {
             let what =
                 (TaskState::GoneByOperator, "REASON_SLAVE_REMOVED_BY_OPERATOR", "Agent has been marked gone");
             self.master_says(&task, Some(id.clone()), what);
         }
+    }
+
+    /// The tasks of an agent of whose end the master has not heard.
+    fn unsettled(&self, id: &AgentId) -> Vec<TaskId> {
+        let open = self.tasks.values().filter(|t| t.info.agent_id == *id && !t.told.state.is_terminal());
+        open.map(|t| t.info.task_id.clone()).collect()
     }
 
     /// Everything on an agent ends without anybody hearing of it.
@@ -139,7 +151,8 @@ impl Cluster {
         if was == Known::Unreachable {
             return;
         }
-        let (host, holding) = (agent.host().to_owned(), agent.holding.clone());
+        let host = agent.host().to_owned();
+        let holding = self.unsettled(id);
         self.observe(Observed::Note(format!("{host} is unreachable")));
         self.rescind_agent(id);
         for task in holding {
@@ -159,7 +172,8 @@ impl Cluster {
         let was = std::mem::replace(&mut agent.known, Known::Registered);
         agent.cut = false;
         agent.silences += 1;
-        let (host, holding) = (agent.host().to_owned(), agent.holding.clone());
+        let host = agent.host().to_owned();
+        let holding = self.unsettled(id);
         self.observe(Observed::Note(format!("{host} is registered")));
         for id in holding {
             let Some(task) = self.tasks.get_mut(&id) else { continue };

@@ -95,12 +95,13 @@ pub fn fresh(pod: &PodSpec, context: &ServiceContext, wish: &Wish, number: u32) 
     }
 }
 
-/// An offer of what an instance of a pod has reserved; none if that is nothing.
+/// An offer of what an instance of a pod has reserved and not `given_back` (ids of reservations); none if it never had any.
 pub fn reserved(
     scheduler: &Scheduler,
     context: &ServiceContext,
     wish: &Wish,
     index: u32,
+    given_back: &BTreeSet<String>,
     number: u32,
 ) -> Option<Offer> {
     let tasks = || scheduler.tasks().values().filter(|t| t.pod.as_str() == wish.pod && t.index == index);
@@ -108,9 +109,10 @@ pub fn reserved(
     let mut seen = BTreeSet::new();
     let all =
         tasks().flat_map(|t| t.info.executor.iter().flat_map(|e| &e.resources).chain(&t.info.resources));
-    let resources: Vec<Resource> =
+    let mut resources: Vec<Resource> =
         all.filter(|r| r.resource_id().is_some_and(|id| seen.insert(id.to_owned()))).cloned().collect();
     let role = resources.first().and_then(|r| r.dynamic_reservation()?.role.clone());
+    resources.retain(|r| r.resource_id().is_none_or(|id| !given_back.contains(id)));
     let live = tasks().filter(|t| t.is_live()).filter_map(|t| t.info.executor.as_ref());
     let executors: BTreeSet<&str> = live.map(|e| e.executor_id.value.as_str()).collect();
     let here = located(&first.info);

@@ -90,6 +90,8 @@ pub(super) struct Player {
     pub kills: Vec<TaskId>,
     pub revived: usize,
     pub suppressed: usize,
+    /// Reservations that were given back, by id.
+    given_back: BTreeSet<String>,
     /// The instance names of tasks by their ids.
     pub names: BTreeMap<TaskId, String>,
     /// The tasks that have, or had, each reservation of their own.
@@ -108,6 +110,7 @@ impl Player {
             kills: Vec::new(),
             revived: 0,
             suppressed: 0,
+            given_back: BTreeSet::new(),
             names: BTreeMap::new(),
             owners: BTreeMap::new(),
         }
@@ -164,8 +167,10 @@ impl Player {
             self.sent += 1;
             let number = self.sent;
             made.push(match (wish.reoffer, &spec) {
-                (Some(index), _) => offers::reserved(self.scheduler(), &context, wish, index, number)
-                    .ok_or_else(|| format!("{} has nothing reserved", instance_name(&pod, index)))?,
+                (Some(index), _) => {
+                    offers::reserved(self.scheduler(), &context, wish, index, &self.given_back, number)
+                        .ok_or_else(|| format!("{} has nothing reserved", instance_name(&pod, index)))?
+                }
                 (None, Some(spec)) => offers::fresh(spec, &context, wish, number),
                 (None, None) => return Err(format!("there is no pod {pod}")),
             });
@@ -222,6 +227,9 @@ impl Player {
                 CallType::Teardown => torn_down = true,
                 _ => {}
             }
+            let operations = call.accept.iter().flat_map(|a| &a.operations);
+            let given = operations.filter_map(|o| o.unreserve.as_ref()).flat_map(|u| &u.resources);
+            self.given_back.extend(given.filter_map(|r| r.resource_id().map(str::to_owned)));
             self.calls.push(call);
         }
         self.look();

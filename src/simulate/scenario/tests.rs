@@ -280,6 +280,12 @@ fn a_service_that_is_removed_leaves_nothing() {
   - expect: {unreserved: [db-0-backup, db-0-server]}
   - send: {offer: {pod: web, reoffer: 0}}
   - send: {offer: {pod: web, reoffer: 1}}
+  - expect: {plan: {deploy: IN_PROGRESS}}
+  # what was given back is not offered again
+  - send: {wait: 5}
+  - send: {offer: {pod: db, reoffer: 0}}
+  - send: {offer: {pod: web, reoffer: 0}}
+  - send: {offer: {pod: web, reoffer: 1}}
   - expect: {all-plans-complete: , known-tasks: []}
 ";
     let outcome = played(SERVICE, &format!("{first}{second}"));

@@ -1,6 +1,7 @@
 //! `dagpkg simulate`: what will happen when a service is deployed, shown without a cluster.
 
 mod scenario;
+mod trials;
 
 use super::subject::SubjectArgs;
 use super::tree;
@@ -31,6 +32,8 @@ Examples:
   dagpkg simulate --set node.count=7 --agents cluster.yml --output json
   dagpkg simulate --proceed
   dagpkg simulate --scenario tests/replace.yml --scenario tests/update.yml
+  dagpkg simulate --seed 1 --runs 1000
+  dagpkg simulate --seed 7 --faults agents,crash
 
 A file of agents is a list, YAML or JSON:
   - {count: 2, cpus: 4, memory: 8192, disk: 50000, zone: a, attributes: {rack: r1}}
@@ -48,6 +51,8 @@ pub struct Args {
     /// Let plans that wait for an operator go on, as an operator would.
     #[arg(long)]
     proceed: bool,
+    #[command(flatten)]
+    trials: trials::TrialArgs,
     /// How the outcome is printed.
     #[arg(long, value_enum, default_value_t)]
     output: super::plan::Output,
@@ -60,6 +65,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let deployment = deployment(&args.subject)?;
     let machines = machines(&args.agents, &deployment)?;
+    if args.trials.is_wanted() {
+        return args.trials.run(deployment, machines, args.output == super::plan::Output::Json);
+    }
     let settings = Settings { proceed: args.proceed, ..Settings::default() };
     let mut world = World::new(machines, deployment, settings);
     world.run();
