@@ -1,6 +1,8 @@
 #!/bin/bash
 # Fuzzes what reads text from outside: the template engine, options against a schema, service files.
-# usage: fuzz/run.sh TARGET [RUNS]      TARGET: template, options or service; RUNS: 1000000 unless given
+# usage: fuzz/run.sh TARGET [RUNS [BYTES]]
+# TARGET: template, options or service; RUNS: 1000000 unless given; BYTES: the longest input, 16384 unless given (short
+# ones are tried many times as fast, and most mistakes need no more)
 # Needs cargo-fuzz (cargo install --locked cargo-fuzz); the stable compiler will do. The sanitizers are left out: the
 # project has no unsafe code, and without them four times as many inputs are tried. The corpus grows in fuzz/corpus/,
 # from this repository's own files; an input that fails is kept in fuzz/artifacts/.
@@ -31,4 +33,4 @@ esac
 # what is tried is what the programs are built from
 cp ../Cargo.lock .
 exec cargo fuzz run --fuzz-dir . --sanitizer none --release "$target" "$corpus" -- \
-    -runs="${2:-1000000}" -max_len=16384 -timeout=20 -rss_limit_mb=2048 -dict="$target.dict" -print_final_stats=1
+    -runs="${2:-1000000}" -max_len="${3:-16384}" -timeout=20 -rss_limit_mb=2048 -dict="$target.dict" -print_final_stats=1
