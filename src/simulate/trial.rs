@@ -454,8 +454,7 @@ impl<'s> Trial<'s> {
 
     fn force_lost(&mut self) {
         let Some(scheduler) = self.world.scheduler().filter(|_| !self.lost.is_empty()) else { return };
-        let commands =
-            scheduler.plan("deploy").map(|plan| lost_steps(plan, scheduler, &self.lost, &self.world));
+        let commands = scheduler.plan("deploy").map(|plan| lost_steps(plan, scheduler, &self.lost));
         for command in commands.unwrap_or_default() {
             // as above
             drop(self.world.command(&command));
@@ -464,12 +463,9 @@ impl<'s> Trial<'s> {
 }
 
 /// Commands that let steps count as done which wait for something on agents that are gone.
-fn lost_steps(plan: &Plan, scheduler: &Scheduler, lost: &BTreeSet<AgentId>, world: &World) -> Vec<Command> {
+fn lost_steps(plan: &Plan, scheduler: &Scheduler, lost: &BTreeSet<AgentId>) -> Vec<Command> {
     let gone = |step: &Step| match &step.work {
-        Work::Unreserve { resource_id, .. } => {
-            let mut users = world.cluster.tasks.values().filter(|t| t.resource_ids.contains(resource_id));
-            users.any(|t| lost.contains(&t.info.agent_id))
-        }
+        Work::Unreserve { agent, .. } => lost.contains(agent),
         Work::Kill { task } => scheduler.tasks().get(task).is_some_and(|t| lost.contains(&t.info.agent_id)),
         _ => false,
     };
