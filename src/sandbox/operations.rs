@@ -15,6 +15,28 @@ pub struct Conversion {
     pub to: Resources,
 }
 
+impl Conversion {
+    /// Carries it out in what is left of offers to `role` and in all that their agent has. Where something is missing it says
+    /// what, and changes nothing.
+    pub fn carry_out(
+        &self,
+        role: &str,
+        offered: &mut Resources,
+        total: &mut Resources,
+    ) -> Result<(), String> {
+        let Self { from, to } = self;
+        if !offered.contains(from) || !total.contains(from) {
+            return Err(format!("{} does not contain {}", offered.describe(role), from.describe(role)));
+        }
+        for all in [offered, total] {
+            if all.subtract(from) {
+                all.add(to);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Who asks, and for which agent.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker<'a> {

@@ -5,7 +5,7 @@
 
 use super::state::{Executor, Task};
 use super::{Launch, Master, OpenOffer, Order, Output, Time, master_status};
-use crate::sandbox::operations::{Asker, Conversion, check_amount, conversion};
+use crate::sandbox::operations::{Asker, check_amount, conversion};
 use crate::sandbox::resources::{Resources, volume_id};
 use crate::wire::{
     Accept, AgentId, CheckType, ContainerInfo, ExecutorId, ExecutorInfo, ExecutorType, FrameworkId,
@@ -130,21 +130,10 @@ impl Master {
         let asker =
             Asker { role: &pool.role, principal: principal.as_deref(), agent: &address, total: &agent.total };
         let unknown = || Err("this master does not know the operation".into());
-        let Conversion { from, to } = conversion(operation, &asker).unwrap_or_else(unknown)?;
-        if !pool.rest.contains(&from) || !agent.total.contains(&from) {
-            return Err(format!(
-                "{} does not contain {}",
-                pool.rest.describe(&pool.role),
-                from.describe(&pool.role)
-            ));
-        }
-        for all in [&mut pool.rest, &mut agent.total] {
-            if all.subtract(&from) {
-                all.add(&to);
-            }
-        }
+        let conversion = conversion(operation, &asker).unwrap_or_else(unknown)?;
+        conversion.carry_out(&pool.role, &mut pool.rest, &mut agent.total)?;
         if operation.r#type == OperationType::Destroy {
-            for volume in from.iter() {
+            for volume in conversion.from.iter() {
                 let role = volume.reservations.last().and_then(|r| r.role.clone()).unwrap_or_default();
                 let id = volume_id(volume).unwrap_or_default().to_owned();
                 self.outputs.push(Output::Agent(pool.agent.clone(), Order::DestroyVolume(role, id)));

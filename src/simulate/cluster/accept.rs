@@ -2,15 +2,18 @@
 //! unless it was a launch.
 
 use super::{Cluster, Observed, Task};
-use crate::sandbox::operations::{Asker, Conversion, check_amount, conversion};
+use crate::sandbox::operations::{Asker, check_amount, conversion};
 use crate::sandbox::resources::Resources;
-use crate::wire::{Accept, AgentId, LaunchGroup, Operation, OperationType, TaskInfo, TaskState};
+use crate::wire::{Accept, AgentId, ExecutorId, LaunchGroup, Operation, OperationType, TaskInfo, TaskState};
+use std::collections::BTreeSet;
 
 /// What the operations of one call work on.
 struct Pool {
     agent: AgentId,
     role: String,
     rest: Resources,
+    /// The executors that ran when the offers were made.
+    executors: BTreeSet<ExecutorId>,
     /// An operation of this call was made to fail: what follows may be refused for it.
     tampered: bool,
 }
@@ -41,10 +44,12 @@ impl Cluster {
             agent: first.agent.clone(),
             role: first.role.clone(),
             rest: Resources::default(),
+            executors: BTreeSet::new(),
             tampered: false,
         };
         for offer in &open {
             pool.rest.add(&offer.resources);
+            pool.executors.extend(offer.executors.iter().cloned());
         }
         for operation in accept.operations {
             self.operate(&mut pool, operation);
@@ -90,24 +95,13 @@ impl Cluster {
         let asker =
             Asker { role: &pool.role, principal: principal.as_deref(), agent: &host, total: &agent.total };
         let unknown = || Err(format!("this cluster does not know the operation {:?}", operation.r#type));
-        let Conversion { from, to } = conversion(operation, &asker).unwrap_or_else(unknown)?;
-        if !pool.rest.contains(&from) || !agent.total.contains(&from) {
-            return Err(format!(
-                "{} does not contain {}",
-                pool.rest.describe(&pool.role),
-                from.describe(&pool.role)
-            ));
-        }
-        for all in [&mut pool.rest, &mut agent.total] {
-            if all.subtract(&from) {
-                all.add(&to);
-            }
-        }
+        let conversion = conversion(operation, &asker).unwrap_or_else(unknown)?;
+        conversion.carry_out(&pool.role, &mut pool.rest, &mut agent.total)?;
         let (verb, what) = match operation.r#type {
-            OperationType::Reserve => ("reserves", &to),
-            OperationType::Unreserve => ("unreserves", &from),
-            OperationType::Create => ("creates", &to),
-            _ => ("destroys", &from),
+            OperationType::Reserve => ("reserves", &conversion.to),
+            OperationType::Unreserve => ("unreserves", &conversion.from),
+            OperationType::Create => ("creates", &conversion.to),
+            _ => ("destroys", &conversion.from),
         };
         let what = in_words(what);
         self.observe(Observed::Converted { verb, what, host });
@@ -133,7 +127,9 @@ impl Cluster {
             })
         });
         if let Some(message) = problem {
-            if !pool.tampered {
+            // that an executor has ended since it was offered along nobody could know
+            let ended = !running && pool.executors.contains(&executor.executor_id);
+            if !pool.tampered && !ended {
                 self.observe(Observed::Refused(message.clone()));
             }
             for task in task_group.tasks {

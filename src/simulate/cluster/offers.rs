@@ -3,7 +3,8 @@
 use super::{Cluster, Happening, Known};
 use crate::sandbox::resources::Resources;
 use crate::scheduler::Event;
-use crate::wire::{AgentId, AllocationInfo, Decline, Filters, Offer, OfferId};
+use crate::wire::{AgentId, AllocationInfo, Decline, ExecutorId, Filters, Offer, OfferId};
+use std::collections::BTreeSet;
 
 /// Seconds between two rounds of offers, Mesos' default.
 const INTERVAL: f64 = 1.0;
@@ -25,6 +26,8 @@ pub struct Open {
     pub role: String,
     /// What is offered.
     pub resources: Resources,
+    /// The executors that ran on the agent then.
+    pub executors: BTreeSet<ExecutorId>,
 }
 
 /// Resources that the framework does not want to see for a while.
@@ -132,7 +135,8 @@ impl Cluster {
             executor_ids: agent.executors.keys().cloned().collect(),
             allocation_info: Some(AllocationInfo { role: Some(role.to_owned()) }),
         };
-        let open = Open { agent: id.clone(), role: role.to_owned(), resources: part };
+        let executors = agent.executors.keys().cloned().collect();
+        let open = Open { agent: id.clone(), role: role.to_owned(), resources: part, executors };
         self.offers.insert(offer.id.clone(), open);
         Some(offer)
     }
