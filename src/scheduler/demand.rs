@@ -8,6 +8,8 @@ use crate::wire::{CallType, Roles};
 #[derive(Clone, Debug)]
 pub struct Demand {
     suppressed: bool,
+    /// Offers came since: they were on their way, or the master has not heard it.
+    doubted: bool,
     /// Something was declined for long since offers were last asked for.
     declined: bool,
     /// Offers that were declined are to be made again.
@@ -26,6 +28,7 @@ impl Default for Demand {
     fn default() -> Self {
         Self {
             suppressed: false,
+            doubted: false,
             declined: false,
             revive: false,
             tokens: TOKENS,
@@ -39,12 +42,14 @@ impl Demand {
     pub(super) fn subscribed(&mut self) {
         // the subscription itself brings all offers
         self.suppressed = false;
+        self.doubted = false;
         self.declined = false;
         self.revive = false;
     }
 
+    /// What the master was told stays said: it may have made these offers before it heard that none are wanted.
     pub(super) fn offers_came(&mut self) {
-        self.suppressed = false;
+        self.doubted = self.suppressed;
     }
 
     /// Whether the master was told that no offers are wanted.
@@ -89,6 +94,7 @@ impl Scheduler {
             if self.demand.may_revive(now) {
                 self.demand.revive = false;
                 self.demand.suppressed = false;
+                self.demand.doubted = false;
                 self.demand.declined = false;
                 self.call(CallType::Revive, |c| c.revive = Some(Roles::default()));
             } else {
@@ -96,9 +102,10 @@ impl Scheduler {
             }
         }
         let busy = |p: &Plan| p.status() == Status::Pending || p.status().is_running();
-        if self.config.suppress && !self.demand.suppressed && !work && !self.plans.as_slice().iter().any(busy)
-        {
+        let open = !self.demand.suppressed || self.demand.doubted;
+        if self.config.suppress && open && !work && !self.plans.as_slice().iter().any(busy) {
             self.demand.suppressed = true;
+            self.demand.doubted = false;
             self.call(CallType::Suppress, |c| c.suppress = Some(Roles::default()));
         }
     }
