@@ -37,6 +37,7 @@ impl Scheduler {
         let groups = AgentOffer::group(&offers, &self.roles());
         drop(offers);
         let left = self.match_offers(now, Market::new(groups));
+        self.ask_about_returned(now, &left);
         self.settle(now);
         self.give_back(now, left);
         self.tell_demand(now);
@@ -98,7 +99,8 @@ impl Scheduler {
         if step.status() == Status::Pending {
             self.plans.change(of, Step::prepare);
         }
-        if requirement.recovery == Recovery::Permanent {
+        // What exists of reservations that were never confirmed is in the way of new ones: a fixed port is there once.
+        if requirement.recovery == Recovery::Permanent || self.footprint_is_lost(&requirement.instance()) {
             self.give_up_pod(&requirement.instance());
         }
         let living = self.in_the_way(&requirement);
@@ -154,19 +156,24 @@ impl Scheduler {
         of_pod.filter(holds).map(|t| t.info.task_id.clone()).collect()
     }
 
-    /// Whether a pod instance has no reservations that it could go on with. That is also so when they were asked for
-    /// in the same call as a launch that no agent has ever reported: the call was lost, or its RESERVE refused.
+    /// Whether a pod instance has no reservations that it could go on with.
     pub(super) fn needs_new_footprint(&self, requirement: &Requirement) -> bool {
-        let tasks: Vec<&Task> = self.tasks.of_pod(&requirement.instance()).collect();
-        let reserved = |t: &&Task| t.info.resources.iter().any(|r| r.resource_id().is_some());
-        let launched = || tasks.iter().filter(|t| t.was_launched());
-        let lost = launched().next().is_some()
-            && launched()
-                .all(|t| t.notes.unconfirmed && (t.state().is_terminal() || t.state() == TaskState::Lost));
+        let pod = requirement.instance();
+        let tasks = || self.tasks.of_pod(&pod);
+        let reserved = |t: &Task| t.info.resources.iter().any(|r| r.resource_id().is_some());
         requirement.recovery == Recovery::Permanent
-            || tasks.iter().all(|t| t.notes.permanently_failed)
-            || !tasks.iter().any(reserved)
-            || lost
+            || tasks().all(|t| t.notes.permanently_failed)
+            || !tasks().any(reserved)
+            || self.footprint_is_lost(&pod)
+    }
+
+    /// Whether reservations were asked for in the same call as launches that no agent has ever reported: the call was lost, or
+    /// a RESERVE of it refused.
+    fn footprint_is_lost(&self, pod: &PodInstance) -> bool {
+        let mut launched = self.tasks.of_pod(pod).filter(|t| t.was_launched()).peekable();
+        let is_lost =
+            |t: &Task| t.notes.unconfirmed && (t.state().is_terminal() || t.state() == TaskState::Lost);
+        launched.peek().is_some() && launched.all(is_lost)
     }
 
     /// Why a launch has no offer.

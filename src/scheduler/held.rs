@@ -31,6 +31,9 @@ impl Scheduler {
             let first = phase.waits_for(of.at.step);
             return Some(format!("waits for step {}", names(first.iter().map(|s| s.name.as_str()))));
         }
+        if matches!(step.work, Work::Deregister) && !self.leaving {
+            return Some("waits for offers of what may still be reserved".to_owned());
+        }
         Some(own_work(&step.work))
     }
 }

@@ -43,12 +43,12 @@ use crate::offer::{HomeRegion, ServiceContext};
 use crate::plan::{Due, Plan, Plans, Status, Step, StepRef, TaskProgress, Work};
 use crate::spec::{PodSpec, PodType, Service, ServiceSpec, TaskName};
 use crate::wire::{
-    Acknowledge, Call, CallType, FrameworkId, FrameworkInfo, Offer, OfferId, TaskId, TaskStatus,
+    Acknowledge, AgentId, Call, CallType, FrameworkId, FrameworkInfo, Offer, OfferId, TaskId, TaskStatus,
 };
 use cycle::Touched;
 use sent::{Sent, Unheard};
 use state::Writes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tasks::Tasks;
 use wanted::Wanted;
 
@@ -122,6 +122,10 @@ pub struct Scheduler {
     replacements: replace::Replacements,
     /// The master was asked to remove the framework.
     leaving: bool,
+    /// When what was sent last has been carried out, or been offered again (seconds): nobody leaves before.
+    tidy_at: f64,
+    /// Agents that an operator has declared gone.
+    gone: BTreeSet<AgentId>,
     /// What was sent last, and what of it the master may not have heard.
     sent: Sent,
     unheard: Unheard,
@@ -172,6 +176,7 @@ impl Scheduler {
             self.replace_what_stays_down(now);
             self.repeat_kills(now);
             self.say_again(now);
+            self.may_leave();
             self.advance_removal(now);
             self.cycle(now, offers);
         }

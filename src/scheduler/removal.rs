@@ -6,10 +6,10 @@
 use super::wanted::Source;
 use super::{Scheduler, Task, Tasks, path};
 use crate::offer::{AgentOffer, located};
-use crate::plan::{Order, Phase, Plan, Status, Step, StepRef, Strategy, Subject, Work};
+use crate::plan::{Order, Phase, Plan, PodInstance, Status, Step, StepRef, Strategy, Subject, Work};
 use crate::spec::pod_instance_name;
 use crate::wire::{AgentId, CallType, Operation, Resource, TaskState};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Seconds after which a reservation that was given back and is in no offer is taken for gone.
 const GIVEN: f64 = 2.0;
@@ -148,11 +148,15 @@ impl Scheduler {
                 self.writes.remove(format!("{}/{task}", path::TASKS));
                 Status::Complete
             }
-            Work::Deregister if self.leaving => return,
+            Work::Deregister if self.leaving || now < self.tidy_at => return,
             Work::Deregister => {
                 self.leaving = true;
                 self.call(CallType::Teardown, |_| {});
                 Status::Prepared
+            }
+            Work::Unreserve { agent, .. } if self.gone.contains(&agent) => {
+                self.wanted.remove(of);
+                Status::Complete
             }
             Work::Unreserve { agent, .. } => {
                 if self.wanted.insert(of, Source::Unreserve(agent)) {
@@ -165,6 +169,20 @@ impl Scheduler {
         self.plans.change(of, |step| step.set_status(status));
     }
 
+    /// Looks again whether it is time to leave, which no event says.
+    pub(super) fn may_leave(&mut self) {
+        if self.config.uninstall && !self.leaving {
+            self.touched.removals.extend(self.plans.about(&Subject::Framework));
+        }
+    }
+
+    /// Nobody waits for what is reserved on an agent that an operator has declared gone.
+    pub(super) fn note_gone(&mut self, instance: &str) {
+        let Some(agent) = self.tasks.get(instance).map(|t| t.info.agent_id.clone()) else { return };
+        self.touched.removals.extend(self.wanted.of_agent(&agent));
+        self.gone.insert(agent);
+    }
+
     /// The master did not hear that the framework leaves: it is told again.
     pub(super) fn leave_again(&mut self) {
         self.leaving = false;
@@ -173,7 +191,9 @@ impl Scheduler {
 
     fn advance_kill(&mut self, now: f64, instance: &str) -> Status {
         let Some(task) = self.tasks.get(instance) else { return Status::Complete };
-        if !task.was_launched() || task.state().is_terminal() {
+        // On an agent that an operator has declared gone nothing runs.
+        let over = task.state().is_terminal() || task.state() == TaskState::GoneByOperator;
+        if !task.was_launched() || over {
             return Status::Complete;
         }
         let id = task.info.task_id.clone();
@@ -184,10 +204,27 @@ impl Scheduler {
     /// Notes that operations were sent that give reservations back. Whether they were carried out nobody says: with an offer
     /// that had gone they were not. What stays away from later offers is given back.
     pub(super) fn unreserved(&mut self, now: f64, operations: &[Operation]) {
+        self.tidy_at = self.tidy_at.max(now + GIVEN);
         let given = operations.iter().filter_map(|o| o.unreserve.as_ref()).flat_map(|u| &u.resources);
         for id in given.filter_map(Resource::resource_id) {
-            let about = self.plans.about(&Subject::Resource(id.to_owned()));
-            self.missing.extend(about.map(|of| (of, now + GIVEN)));
+            let about: Vec<StepRef> = self.plans.about(&Subject::Resource(id.to_owned())).collect();
+            for of in about {
+                self.missing.insert(of, now + GIVEN);
+                self.give_up_owner(of);
+            }
+        }
+    }
+
+    /// Notes that a pod instance has lost reservations: should it be wanted again before it is forgotten, it starts anew.
+    fn give_up_owner(&mut self, of: StepRef) {
+        let phase = self.plans.as_slice().get(of.plan).and_then(|p| p.phase(of.at.phase));
+        let tasks = phase.into_iter().flat_map(Phase::steps).filter_map(|step| match &step.work {
+            Work::Erase { task } => self.tasks.get(task),
+            _ => None,
+        });
+        let pods: BTreeSet<PodInstance> = tasks.map(Task::pod_instance).collect();
+        for pod in pods {
+            self.give_up_pod(&pod);
         }
     }
 

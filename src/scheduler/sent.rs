@@ -9,6 +9,8 @@ use crate::wire::{Call, CallType, OfferId};
 
 /// Seconds before something is said again.
 const AGAIN: f64 = 1.0;
+/// Seconds within which a master offers what has become free; Mesos does so every second.
+const GATHERED: f64 = 3.0;
 
 /// What the calls of the last event that had any were about.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +56,10 @@ impl Scheduler {
         self.unheard.left |= sent.left || kind == CallType::Teardown;
         if sent.revived {
             self.demand.was_not_heard();
+        }
+        if sent.launched {
+            // What was not given back is offered again once the decline below is over.
+            self.tidy_at = self.tidy_at.max(now + AGAIN + SHORT_DECLINE + GATHERED);
         }
         self.unheard.offers.extend(sent.offers);
         self.unheard.at = now + AGAIN;

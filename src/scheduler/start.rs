@@ -9,7 +9,7 @@ use super::{
 use crate::offer::label;
 use crate::plan::{self, BuildError, Due, Order, Plan, Plans, Requirement, Status, StepAt};
 use crate::spec::{Goal, PlanSpec, Service, ServiceSpec};
-use crate::wire::{TaskInfo, TaskStatus};
+use crate::wire::{TaskInfo, TaskState, TaskStatus};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The whole stored tree: values by path.
@@ -94,6 +94,8 @@ impl Scheduler {
             demand: demand::Demand::default(),
             replacements: replace::Replacements::default(),
             leaving: false,
+            tidy_at: f64::NEG_INFINITY,
+            gone: BTreeSet::new(),
             sent: Sent::default(),
             unheard: Unheard::default(),
             missing: BTreeMap::new(),
@@ -106,6 +108,8 @@ impl Scheduler {
             writes: Writes::default(),
             calls: Vec::new(),
         };
+        let gone = scheduler.tasks.values().filter(|t| t.state() == TaskState::GoneByOperator);
+        scheduler.gone = gone.map(|t| t.info.agent_id.clone()).collect();
         scheduler.check_owner(stored)?;
         let deployed_before = text(stored, path::LAST_COMPLETED)?.as_deref() == Some("DEPLOY");
         if scheduler.config.uninstall {
@@ -273,7 +277,9 @@ impl Scheduler {
         requirement.tasks.iter().all(|name| {
             let instance = crate::spec::task_instance_name(&requirement.pod, requirement.index, name);
             let (Some(task), Some(spec)) = (self.tasks.get(&instance), pod.task(name)) else { return false };
-            let for_recovery = task.notes.permanently_failed && self.stays_up(task);
+            // What was never up is not recovery's.
+            let was_up = !task.notes.unconfirmed && self.stays_up(task);
+            let for_recovery = task.notes.permanently_failed && was_up;
             for_recovery || task.has_reached_goal(spec, &self.target)
         })
     }

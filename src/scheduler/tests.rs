@@ -563,6 +563,50 @@ fn pods_that_are_no_longer_wanted_are_ended_given_back_and_forgotten() {
 }
 
 #[test]
+fn a_pod_that_is_wanted_again_while_it_is_taken_down_starts_anew() {
+    let yaml = SERVICE.replace("count: 2", "count: 2\n    allow-decommission: true");
+    for crash_after in 1..12 {
+        let mut world = World::deployed(&yaml);
+        world.yaml = yaml.replace("count: 2", "count: 1");
+        world.restart();
+        world.effects_left = crash_after;
+        for _ in 0..4 {
+            world.step();
+        }
+        world.yaml.clone_from(&yaml);
+        world.restart();
+        world.steps(20);
+        let open = |plan: &str| world.status(plan) != Status::Complete;
+        assert!(!open("deploy") && !open("recovery"), "after {crash_after} effects");
+        assert!(world.running.values().any(|t| t.name == "web-1-server"), "after {crash_after} effects");
+    }
+}
+
+#[test]
+fn nothing_is_waited_for_on_an_agent_that_an_operator_has_declared_gone() {
+    for known_before in [false, true] {
+        let mut world = World::deployed(SERVICE);
+        world.yaml = format!("{SERVICE}# uninstall\n");
+        world.offering = false;
+        world.running.clear();
+        let tasks = world.scheduler.tasks().values().map(|t| t.info.task_id.clone());
+        let gone: Vec<TaskId> = tasks.collect();
+        let mut tell = |world: &mut World| {
+            gone.iter().for_each(|id| world.report(id, TaskState::GoneByOperator, None));
+            world.step();
+        };
+        if known_before {
+            tell(&mut world);
+        }
+        world.restart();
+        tell(&mut world);
+        world.step();
+        assert_eq!(world.status("deploy"), Status::Complete);
+        assert!(world.stored.is_empty(), "{:?}", world.stored.keys());
+    }
+}
+
+#[test]
 fn after_an_uninstall_nothing_runs_and_nothing_is_reserved_or_stored() {
     for crash_after in [usize::MAX, 1, 2, 3, 5, 8, 13] {
         let mut world = World::deployed(SERVICE);

@@ -1,6 +1,7 @@
 //! Subscription, status updates, reconciliation and kills.
 
 use super::{KILL_RETRY, Scheduler, Task, Tasks, path};
+use crate::offer::AgentOffer;
 use crate::plan::{PodInstance, Subject, Work};
 use crate::spec::Goal;
 use crate::wire::{CallType, Kill, Reconcile, ReconcileTask, TaskId, TaskState, TaskStatus};
@@ -27,6 +28,15 @@ impl Reconciling {
         self.open = open.map(|t| t.info.task_id.clone()).collect();
         self.next = now;
         self.repeat = FIRST_REPEAT;
+    }
+
+    /// Asks for one more task.
+    fn ask(&mut self, now: f64, id: TaskId) {
+        if self.open.is_empty() {
+            self.repeat = FIRST_REPEAT;
+        }
+        self.next = now;
+        self.open.insert(id);
     }
 
     /// Whether answers are missing.
@@ -91,6 +101,24 @@ impl Scheduler {
         }
     }
 
+    /// Asks for tasks that could not be reached and are waited for, once their agents are back, as their offers show. Of those
+    /// that the master knows it has told already; of others, whose launch was lost before the agent was, it says nothing by itself.
+    pub(super) fn ask_about_returned(&mut self, now: f64, groups: &[AgentOffer]) {
+        let mut silent = Vec::new();
+        for agent in groups.iter().map(|group| &group.agent_id) {
+            for pod in self.wanted.of_agent(agent).filter_map(|of| self.plans.step(of)?.requirement()) {
+                let of_pod = self.tasks.of_pod(&pod.instance()).filter(|t| t.info.agent_id == *agent);
+                silent.extend(
+                    of_pod.filter(|t| t.state() == TaskState::Unreachable).map(|t| t.info.task_id.clone()),
+                );
+            }
+        }
+        for id in silent {
+            self.reconciling.ask(now, id);
+        }
+        self.reconcile(now);
+    }
+
     /// Ends a task, and asks again until it has ended.
     pub(super) fn kill(&mut self, now: f64, id: &TaskId) {
         if self.kills.get(id).is_none() {
@@ -150,6 +178,7 @@ impl Scheduler {
         self.tasks.change(instance, |task| take_in(task, status));
         if status.state == TaskState::GoneByOperator {
             self.give_up_pod(&pod);
+            self.note_gone(instance);
         }
         self.write_status(instance);
         self.write_notes(instance);

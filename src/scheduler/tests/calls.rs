@@ -76,3 +76,31 @@ fn leaving_is_said_again_after_a_while_and_not_in_the_same_breath() {
     assert!(teardowns.len() > 3, "{teardowns:?}");
     assert!(teardowns.windows(2).all(|pair| pair[1] - pair[0] >= 1.0), "{teardowns:?}");
 }
+
+#[test]
+fn nobody_leaves_before_what_may_be_in_lost_answers_was_offered_again() {
+    let mut world = World::deployed(SERVICE);
+    world.yaml = format!("{SERVICE}# uninstall\n");
+    world.restart();
+    world.steps(3);
+    // what belongs to nothing: its UNRESERVE does not reach the master
+    let mut labels = Labels::default();
+    labels.push("resource_id", "left-over");
+    labels.push("framework_id", "F");
+    let left_over = Resource::scalar("cpus", 1.0, "hello-role");
+    world.free.push(left_over.reserved("hello-role", "hello-principal", labels));
+    world.lose_accepts = 1;
+    world.step();
+    assert_eq!(world.lose_accepts, 0);
+    let effects = world.scheduler.handle(world.now, Event::CallFailed(CallType::Accept));
+    world.perform(effects);
+    world.offering = false;
+    world.steps(6);
+    assert!(!world.stored.is_empty(), "the framework stays");
+    let step = world.scheduler.plan("deploy").unwrap().steps().last().unwrap();
+    assert_eq!(world.scheduler.why(world.now, step), ["waits for offers of what may still be reserved"]);
+    world.offering = true;
+    world.steps(6);
+    assert_eq!(world.status("deploy"), Status::Complete);
+    assert!(world.free.iter().all(|r| r.reservations.is_empty()), "{:?}", world.free);
+}
