@@ -79,6 +79,14 @@ fn what_was_mended_stays_so() {
         ("minimal", 31, "uninstall.rescind@9.7s,uninstall.slow-write@10+19.3"),
         // a pod was replaced before all of it had run, and its deployment taken for done
         ("init_then_serve", 133, "replace-pod@1.8s,crash@10"),
+        // what was made of a refused launch's reservations stayed, and its fixed port was in the way of the next try
+        ("ports", 600_034, "fail-reserve@19"),
+        // an UNRESERVE was lost of what belongs to nothing, and the framework left before it was offered again
+        (
+            "parallel",
+            600_426,
+            "uninstall.lose-call@19,reboot-agent@3s+99.1#7,clock-back@31.3s+381.3,crash@10",
+        ),
     ];
     for (name, seed, incidents) in cases {
         let file = specs().into_iter().find(|f| f.file_stem().is_some_and(|s| s == name)).expect("the spec");

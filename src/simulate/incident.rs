@@ -103,7 +103,11 @@ kinds! {
     ReplacePod = "replace-pod" "operator" Seconds 150.0 None,
     /// An operator interrupts the deploy plan, and lets it go on after a while.
     Interrupt = "interrupt-deploy" "operator" Seconds 60.0 Some((1.0, 60.0)),
-    /// An operator deploys another configuration.
+    /// An operator pauses a pod instance, and resumes it after a while.
+    PausePod = "pause-pod" "operator" Seconds 150.0 Some((1.0, 90.0)),
+    /// An operator starts a plan of the author's own, again if it is complete.
+    StartPlan = "start-plan" "operator" Seconds 150.0 None,
+    /// An operator deploys another configuration, or the first one again.
     Update = "update" "operator" Seconds 120.0 None,
 }
 

@@ -2,15 +2,15 @@
 
 use super::agents::{self, Machine};
 use super::incident::{self, Incident, Kind, Stage, Unit};
-use super::watch::{Rule, Violation, Watch};
+use super::watch::{Rule, Violation, Watch, is_automatic};
 use super::world::{Settings, World};
 use super::{Interest, Story};
-use crate::plan::{Plan, Status, Step, Work};
+use crate::plan::{Plan, Requirement, Status, Step, Work};
 use crate::scheduler::Deployment;
 use crate::scheduler::{Command, PlanCommand, PodCommand, Scheduler};
 use crate::spec::{Goal, PodSpec};
 use crate::wire::{AgentId, TaskId, TaskState};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Seconds after which nothing goes wrong any more in a stage.
 const DISTURBED: f64 = 200.0;
@@ -26,7 +26,7 @@ pub struct Subject {
     pub deployment: Deployment,
     /// The agents.
     pub machines: Vec<Machine>,
-    /// What it is updated to; each is known to work.
+    /// What it is updated to; each is known to work, and to lead back.
     updates: Vec<Deployment>,
 }
 
@@ -89,13 +89,16 @@ impl Subject {
         variants
     }
 
+    /// Whether the service can be changed to an update of it, and back.
     fn can_become(&self, update: &Deployment) -> bool {
         let mut world = self.world(None);
         let complete = |world: &World| world.deploy_status() == Some(Status::Complete);
         world.run_while(|world| !complete(world) && world.now() < RECOVERY);
-        world.redeploy(update.clone());
-        world.run();
-        complete(&world) && world.problem().is_none()
+        [update, &self.deployment].into_iter().all(|next| {
+            world.redeploy(next.clone());
+            world.run();
+            complete(&world) && world.problem().is_none()
+        })
     }
 
     fn world(&self, seed: Option<u64>) -> World {
@@ -124,6 +127,8 @@ pub struct Trial<'s> {
     interrupted: Option<f64>,
     /// Agents that come back, and when.
     cut: Vec<(f64, AgentId)>,
+    /// When operators resume what they have paused.
+    resume: Vec<f64>,
 }
 
 impl<'s> Trial<'s> {
@@ -131,7 +136,15 @@ impl<'s> Trial<'s> {
     pub fn new(subject: &'s Subject, seed: u64, incidents: &[Incident]) -> Self {
         let world = subject.world(Some(seed));
         let incidents = incidents.to_vec();
-        Self { subject, incidents, world, lost: BTreeSet::new(), interrupted: None, cut: Vec::new() }
+        Self {
+            subject,
+            incidents,
+            world,
+            lost: BTreeSet::new(),
+            interrupted: None,
+            cut: Vec::new(),
+            resume: Vec::new(),
+        }
     }
 
     /// A life with what chance chooses out of kinds of incidents.
@@ -217,7 +230,8 @@ impl<'s> Trial<'s> {
         loop {
             let interrupted = self.interrupted.unwrap_or(f64::INFINITY);
             let back = self.cut.iter().map(|(at, _)| *at).fold(f64::INFINITY, f64::min);
-            let next = interrupted.min(back).min(end);
+            let resume = self.resume.iter().copied().fold(f64::INFINITY, f64::min);
+            let next = interrupted.min(back).min(resume).min(end);
             self.world.run_to(next);
             if !self.goes_on() || self.world.problem().is_some() {
                 return;
@@ -225,6 +239,10 @@ impl<'s> Trial<'s> {
             if interrupted <= next {
                 self.interrupted = None;
                 self.order_deploy(PlanCommand::Continue);
+            }
+            if resume <= next {
+                self.resume.retain(|at| *at > next);
+                self.resume_paused();
             }
             let (due, later): (Vec<_>, Vec<_>) = self.cut.drain(..).partition(|(at, _)| *at <= next);
             self.cut = later;
@@ -286,11 +304,24 @@ impl<'s> Trial<'s> {
                 self.order_deploy(PlanCommand::Interrupt);
                 self.interrupted = Some(self.world.now() + lasts);
             }
+            Kind::PausePod if stage == Stage::Deploy => {
+                let pods = self.pods();
+                if let Some(pod) = pick(&pods, which) {
+                    self.order_pod(pod, PodCommand::Pause(Vec::new()));
+                    self.resume.push(self.world.now() + lasts);
+                }
+            }
+            Kind::StartPlan if stage == Stage::Deploy => self.start_plan(which),
             Kind::Update if stage == Stage::Deploy => {
-                // once: what can follow the first configuration need not follow another
-                let first = self.world.deployment.service == self.subject.deployment.service;
-                if let Some(update) = pick(&self.subject.updates, which).filter(|_| first) {
-                    self.world.redeploy(update.clone());
+                // what can follow the first configuration need not follow another
+                let first = &self.subject.deployment;
+                let next = if self.world.deployment.service == first.service {
+                    pick(&self.subject.updates, which)
+                } else {
+                    Some(first)
+                };
+                if let Some(next) = next {
+                    self.world.redeploy(next.clone());
                 }
             }
             _ => {}
@@ -348,6 +379,28 @@ impl<'s> Trial<'s> {
         drop(self.world.command(&Command::Pod { pod: pod.to_owned(), command }));
     }
 
+    /// Lets all tasks do their work that were paused.
+    fn resume_paused(&mut self) {
+        let Some(scheduler) = self.world.scheduler() else { return };
+        let mut paused = BTreeMap::<String, Vec<String>>::new();
+        for task in scheduler.tasks().values().filter(|t| t.notes.paused) {
+            paused.entry(format!("{}-{}", task.pod, task.index)).or_default().push(task.name.0.clone());
+        }
+        for (pod, tasks) in paused {
+            self.order_pod(&pod, PodCommand::Resume(tasks));
+        }
+    }
+
+    /// Starts a plan of the author's own.
+    fn start_plan(&mut self, which: u64) {
+        let Some(scheduler) = self.world.scheduler() else { return };
+        let own: Vec<&Plan> = scheduler.plans().iter().filter(|p| !is_automatic(&p.name)).collect();
+        let Some(plan) = pick(&own, which) else { return };
+        let (plan, command) = (plan.name.clone(), PlanCommand::Start(BTreeMap::new()));
+        // as above
+        drop(self.world.command(&Command::Plan { plan, phase: None, step: None, command }));
+    }
+
     fn order_deploy(&mut self, command: PlanCommand) {
         let command = Command::Plan { plan: "deploy".to_owned(), phase: None, step: None, command };
         // as above; and one that is as wanted already is no mistake
@@ -379,6 +432,8 @@ impl<'s> Trial<'s> {
             }
             self.run_until(self.world.now() + 5.0);
             self.replace_lost(&mut replaced);
+            self.force_lost("decommission");
+            self.resume_paused();
             if self.deploy_is_interrupted() {
                 self.order_deploy(PlanCommand::Continue);
             }
@@ -408,10 +463,14 @@ impl<'s> Trial<'s> {
             return;
         }
         let Some(scheduler) = self.world.scheduler() else { return };
+        let steps = scheduler.plans().iter().filter(|p| !p.is_interrupted()).flat_map(Plan::steps);
+        let open = steps.filter(|s| s.status() != Status::Complete).filter_map(Step::requirement);
+        let open: BTreeSet<_> = open.map(Requirement::instance).collect();
         let waits = |task: &&crate::scheduler::Task| {
             let (_, spec) = scheduler.target();
             let goal = spec.pod(&task.pod).and_then(|p| p.task(&task.name)).map(|t| t.goal);
-            let done = task.state() == TaskState::Finished && goal != Some(Goal::Running);
+            let finished = task.state() == TaskState::Finished && goal != Some(Goal::Running);
+            let done = finished && !open.contains(&task.pod_instance());
             self.lost.contains(&task.info.agent_id) && !done
         };
         let pods: BTreeSet<(String, AgentId)> = scheduler
@@ -441,7 +500,7 @@ impl<'s> Trial<'s> {
                 return;
             }
             self.run_until(self.world.now() + 5.0);
-            self.force_lost();
+            self.force_lost("deploy");
         }
         // what is stored last comes after the answer of the master
         self.run_until(self.world.now() + 5.0);
@@ -452,9 +511,10 @@ impl<'s> Trial<'s> {
         }
     }
 
-    fn force_lost(&mut self) {
+    /// An operator lets steps of a plan count as done that wait for agents that are gone for good.
+    fn force_lost(&mut self, plan: &str) {
         let Some(scheduler) = self.world.scheduler().filter(|_| !self.lost.is_empty()) else { return };
-        let commands = scheduler.plan("deploy").map(|plan| lost_steps(plan, scheduler, &self.lost));
+        let commands = scheduler.plan(plan).map(|plan| lost_steps(plan, scheduler, &self.lost));
         for command in commands.unwrap_or_default() {
             // as above
             drop(self.world.command(&command));

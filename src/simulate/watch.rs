@@ -2,9 +2,10 @@
 //! is durable, not against what the scheduler believes.
 
 use super::cluster::{Cluster, Observed};
-use crate::plan::{Plan, Status, Step, Work};
-use crate::scheduler::{Scheduler, Stored, Write, path};
-use crate::spec::{Goal, ServiceSpec, TaskName, task_instance_name};
+use crate::offer::label;
+use crate::plan::{Plan, Requirement, Status, Step, Work};
+use crate::scheduler::{Scheduler, Stored, Write, path, same_tasks};
+use crate::spec::{Goal, PodType, ServiceSpec, TaskName, task_instance_name};
 use crate::wire::{Acknowledge, Call, OperationType, TaskId, TaskInfo, TaskState, TaskStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -128,8 +129,10 @@ pub struct Watch {
     owners: BTreeMap<String, String>,
     /// Tasks that have reached their goal, by instance.
     reached: BTreeMap<String, BTreeSet<TaskId>>,
-    /// Tasks that a config update has made outdated.
-    outdated: BTreeSet<TaskId>,
+    /// The service as it is to be.
+    target: Option<ServiceSpec>,
+    /// The configurations that tasks were launched with, by id.
+    configurations: BTreeMap<String, ServiceSpec>,
     complete: BTreeSet<String>,
     unwanted_since: Option<f64>,
 }
@@ -143,7 +146,7 @@ impl Watch {
     }
 
     /// The service is deployed, for the first time or with changes.
-    pub fn deployed(&mut self, before: Option<&ServiceSpec>, spec: &ServiceSpec, cluster: &Cluster) {
+    pub fn deployed(&mut self, spec: &ServiceSpec) {
         self.goals.clear();
         for pod in &spec.pods {
             for (index, task) in (0..pod.count).flat_map(|i| pod.tasks.iter().map(move |t| (i, t))) {
@@ -151,15 +154,18 @@ impl Watch {
             }
         }
         self.complete.clear();
-        let changed: BTreeSet<String> = before
-            .into_iter()
-            .flat_map(|before| &before.pods)
-            .filter(|old| spec.pod(&old.pod_type).is_none_or(|new| !crate::scheduler::same_tasks(old, new)))
-            .flat_map(|old| (0..old.count).map(|i| format!("{}-{i}", old.pod_type)))
-            .collect();
-        let once = |task: &super::Task| self.goals.get(&task.info.name) == Some(&Goal::Once);
-        let old = cluster.tasks.values().filter(|t| changed.contains(&t.pod_instance()) && !once(t));
-        self.outdated.extend(old.map(|t| t.info.task_id.clone()).collect::<Vec<_>>());
+        self.target = Some(spec.clone());
+    }
+
+    /// Whether a task was launched with another definition of its pod than the service's, so that it counts for nothing; what
+    /// runs once ever counts in any case.
+    fn is_outdated(&self, task: &super::Task) -> bool {
+        let label = |key| task.info.labels.as_ref().and_then(|l| l.get(key)).unwrap_or_default();
+        let pod = PodType::from(label(label::TASK_TYPE));
+        let own = self.configurations.get(label(label::TARGET_CONFIGURATION)).and_then(|c| c.pod(&pod));
+        let target = self.target.as_ref().and_then(|t| t.pod(&pod));
+        let same = matches!((own, target), (Some(own), Some(target)) if same_tasks(own, target));
+        !same && self.goals.get(&task.info.name) != Some(&Goal::Once)
     }
 
     /// An operator replaces a pod instance, or says that it runs nowhere any more.
@@ -167,6 +173,14 @@ impl Watch {
         for task in cluster.tasks.values().filter(|t| t.pod_instance() == pod) {
             self.written_off.insert(task.info.task_id.clone());
             self.done_for_good.remove(&task.info.name);
+        }
+    }
+
+    /// An operator wants a launch done again, also of what is to run once ever.
+    pub fn ordered(&mut self, requirement: &Requirement) {
+        for name in &requirement.tasks {
+            let instance = task_instance_name(&requirement.pod, requirement.index, name);
+            self.done_for_good.remove(&instance);
         }
     }
 
@@ -207,11 +221,23 @@ impl Watch {
         let operations = call.accept.iter().flat_map(|a| &a.operations);
         let launches = operations.filter(|o| o.r#type == OperationType::LaunchGroup);
         for task in launches.filter_map(|o| o.launch_group.as_ref()).flat_map(|g| &g.task_group.tasks) {
+            self.note_configuration(task, stored);
             let known = value::<TaskInfo>(stored, &task.name, path::TASK_INFO);
             if known.is_none_or(|info| info.task_id != task.task_id) {
                 let what = format!("{} is launched as {}, which is not stored", task.name, task.task_id);
                 self.broken(Rule::DurableFirst, what);
             }
+        }
+    }
+
+    /// Remembers the configuration that a task is launched with, which the scheduler forgets when no task has it any more.
+    fn note_configuration(&mut self, task: &TaskInfo, stored: &Stored) {
+        let labels = task.labels.as_ref();
+        let Some(id) = labels.and_then(|l| l.get(label::TARGET_CONFIGURATION)) else { return };
+        if !self.configurations.contains_key(id) {
+            let bytes = stored.get(&format!("{}/{id}", path::CONFIGURATIONS));
+            let spec = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok());
+            self.configurations.extend(spec.map(|spec| (id.to_owned(), spec)));
         }
     }
 
@@ -256,7 +282,10 @@ impl Watch {
                     self.ended.insert(status.task_id.clone(), status.state);
                 }
                 let instance = cluster.tasks.get(&status.task_id).map(|t| &t.info.name);
-                if let Some(instance) = instance.filter(|_| status.state == TaskState::Finished) {
+                // what was replaced meanwhile has to be done again where it is now
+                let counts =
+                    status.state == TaskState::Finished && !self.written_off.contains(&status.task_id);
+                if let Some(instance) = instance.filter(|_| counts) {
                     self.done_for_good.insert(instance.clone());
                 }
             }
@@ -308,7 +337,7 @@ impl Watch {
     pub fn after_event(&mut self, now: f64, clock: f64, scheduler: &Scheduler, cluster: &Cluster) {
         self.now = now;
         self.events += 1;
-        self.check_complete(scheduler);
+        self.check_complete(scheduler, cluster);
         self.check_reasons(clock, scheduler);
         self.check_suppressed(scheduler, cluster);
         if self.indexes_every > 0 && self.events.is_multiple_of(self.indexes_every) {
@@ -322,13 +351,15 @@ impl Watch {
         }
     }
 
-    fn check_complete(&mut self, scheduler: &Scheduler) {
+    fn check_complete(&mut self, scheduler: &Scheduler, cluster: &Cluster) {
         for plan in scheduler.plans() {
             if plan.status() != Status::Complete {
                 self.complete.remove(&plan.name);
             } else if !self.complete.contains(&plan.name) {
                 self.complete.insert(plan.name.clone());
-                if let Some(what) = plan.steps().find_map(|step| self.not_done(plan, step, scheduler)) {
+                if let Some(what) =
+                    plan.steps().find_map(|step| self.not_done(plan, step, scheduler, cluster))
+                {
                     self.broken(Rule::CompleteMeansDone, format!("plan {}: {what}", plan.name));
                 }
             }
@@ -337,7 +368,7 @@ impl Watch {
 
     /// What a step that is complete has not reached. A step of another plan than recovery stays complete when its task
     /// fails later; what recovery brings back must be up itself.
-    fn not_done(&self, plan: &Plan, step: &Step, scheduler: &Scheduler) -> Option<String> {
+    fn not_done(&self, plan: &Plan, step: &Step, scheduler: &Scheduler, cluster: &Cluster) -> Option<String> {
         let Work::Launch { requirement, tracked, .. } = &step.work else { return None };
         // what was given up is recovery's to bring back, as with the SDK, and its plan shows that
         let recovery = scheduler.plan("recovery").into_iter().flat_map(Plan::steps);
@@ -353,7 +384,9 @@ impl Watch {
             }
             let launched = tracked.get(*name).map(|(id, _)| id).filter(|_| plan.name == "recovery");
             let mut reached = self.reached.get(&instance).into_iter().flatten();
-            !reached.any(|id| launched.is_none_or(|l| l == id) && !self.outdated.contains(id))
+            // recovery brings back what there was
+            let counts = |id: &TaskId| cluster.tasks.get(id).is_some_and(|task| !self.is_outdated(task));
+            !reached.any(|id| launched.map_or_else(|| counts(id), |l| l == id))
         };
         let open = requirement.tasks.iter().find(open)?;
         Some(format!("{open} has not reached its goal in {}", requirement.step_name()))
@@ -398,10 +431,14 @@ impl Watch {
     /// What is not as it should be of a service that nothing goes wrong with any more; none if all is.
     pub fn not_deployed(&self, scheduler: &Scheduler, cluster: &Cluster) -> Option<String> {
         for plan in scheduler.plans() {
-            let automatic = matches!(plan.name.as_str(), "deploy" | "recovery" | "decommission");
-            if automatic && plan.status() != Status::Complete {
+            let started = plan.status().is_running();
+            if (started || is_automatic(&plan.name)) && plan.status() != Status::Complete {
                 let open = plan.steps().find(|s| s.status() != Status::Complete);
-                let why = open.map(|s| format!(": {} is {}", s.name, s.status().name())).unwrap_or_default();
+                let told = |s: &Step| {
+                    let why = scheduler.why(self.now, s).join("; ");
+                    format!(": {} is {}, because: {why}", s.name, s.status().name())
+                };
+                let why = open.map(told).unwrap_or_default();
                 return Some(format!("plan {} is {}{why}", plan.name, plan.status().name()));
             }
         }
@@ -459,6 +496,11 @@ impl Watch {
         }
         None
     }
+}
+
+/// Whether a plan goes on by itself, and not only once an operator starts it.
+pub fn is_automatic(plan: &str) -> bool {
+    matches!(plan, "deploy" | "recovery" | "decommission")
 }
 
 /// What is durable about a task.

@@ -10,7 +10,7 @@ use super::queue::Queue;
 use super::random::Random;
 use super::story::Story;
 use super::watch::{Rule, Watch};
-use crate::plan::{Plan, Status};
+use crate::plan::{Plan, Status, Step};
 use crate::scheduler::Deployment;
 use crate::scheduler::{Command, Effect, Event, PlanCommand, Scheduler, Stored};
 use crate::wire::OfferId;
@@ -157,7 +157,7 @@ impl World {
         let mut due = Queue::default();
         due.add(0.0, Due::Start);
         let mut watch = Watch::default();
-        watch.deployed(None, &deployment.service.spec, &cluster);
+        watch.deployed(&deployment.service.spec);
         Self {
             cluster,
             story: Story::default(),
@@ -321,9 +321,8 @@ impl World {
     /// Ends the process and starts another with what [`World::deployment`] says now.
     pub fn redeploy(&mut self, deployment: Deployment) {
         self.cluster.set_goals(&deployment.service.spec);
-        let before = std::mem::replace(&mut self.deployment, deployment);
-        let (old, new) = (&before.service.spec, &self.deployment.service.spec);
-        self.watch.deployed(Some(old), new, &self.cluster);
+        self.watch.deployed(&deployment.service.spec);
+        self.deployment = deployment;
         self.crash();
         self.changed = self.now;
         self.progressed = self.now;
@@ -402,6 +401,10 @@ impl World {
         }
         let clock = self.clock();
         let process = self.process.as_mut().ok_or("the scheduler does not run")?;
+        if let Command::Plan { plan, command: PlanCommand::Start(_) | PlanCommand::Restart, .. } = command {
+            let steps = process.scheduler.plan(plan).into_iter().flat_map(Plan::steps);
+            steps.filter_map(Step::requirement).for_each(|r| self.watch.ordered(r));
+        }
         let (_, _, effects) = process.scheduler.command(clock, command).map_err(|e| e.to_string())?;
         self.wake();
         self.changed = self.now;
