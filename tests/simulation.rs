@@ -87,6 +87,22 @@ fn what_was_mended_stays_so() {
             600_426,
             "uninstall.lose-call@19,reboot-agent@3s+99.1#7,clock-back@31.3s+381.3,crash@10",
         ),
+        // a pod was wanted again while it was taken down
+        ("decommission", 700_130, "update@14.6s#3,update@18.1s"),
+        // an offer was on its way when none were wanted any more, and hid that none were
+        ("canary", 711_686, "restart-pod@4.9s,fail-task@20s,lose-call@23,slow-write@16+20.1"),
+        // a launch was lost before its agent was, of which the master could say nothing when that came back
+        (
+            "decommission",
+            710_379,
+            "mark-agent-gone@5.8s,kill-task@41.7s,crash@1,replace-pod@91.4s,cut-agent@16.7s+202.5,restart-pod@51.2s#1,crash@77",
+        ),
+        // what a replaced pod left on an agent that was away was forgotten
+        (
+            "pod_volume",
+            711_660,
+            "uninstall.cut-agent@3.1s+78.9,reboot-agent@7.9s+127.5,replace-pod@13.2s,uninstall.fail-write@5",
+        ),
     ];
     for (name, seed, incidents) in cases {
         let file = specs().into_iter().find(|f| f.file_stem().is_some_and(|s| s == name)).expect("the spec");

@@ -231,10 +231,11 @@ impl Scheduler {
             self.miss(now, &group);
             if operations.is_empty() {
                 // A pod waits for the rest of its reservations: they come together the next time.
-                let piece = self.wanted.of_agent(&group.agent_id).next().is_some();
+                let mut waiting = self.wanted.of_agent(&group.agent_id);
+                let piece = waiting.next().is_some() || self.left_over.has_of(&group.agent_id);
                 unused.entry(piece).or_default().extend(group.ids);
             } else {
-                self.unreserved(now, &operations);
+                self.unreserved(now, &group.agent_id, &operations);
                 self.accept(group.ids, operations);
             }
         }

@@ -103,7 +103,8 @@ impl Scheduler {
         }
         let busy = |p: &Plan| p.status() == Status::Pending || p.status().is_running();
         let open = !self.demand.suppressed || self.demand.doubted;
-        if self.config.suppress && open && !work && !self.plans.as_slice().iter().any(busy) {
+        let idle = !work && self.left_over.is_empty() && !self.plans.as_slice().iter().any(busy);
+        if self.config.suppress && open && idle {
             self.demand.suppressed = true;
             self.demand.doubted = false;
             self.call(CallType::Suppress, |c| c.suppress = Some(Roles::default()));

@@ -1,5 +1,6 @@
 //! Offers for the steps that are wanted: who gets which.
 
+use super::removal::reservations;
 use super::wanted::{Kind, Source};
 use super::{Notes, Scheduler, Task};
 use crate::offer::{
@@ -235,6 +236,8 @@ impl Scheduler {
         let unconfirmed = self.needs_new_footprint(requirement);
         let (pod, index) = (requirement.pod.clone(), requirement.index);
         let mut started = Vec::new();
+        let instances = launch.tasks.iter().map(|t| crate::spec::task_instance_name(&pod, index, &t.name));
+        let had = reservations(instances.filter_map(|instance| self.tasks.get(&instance)));
         for planned in launch.tasks {
             let task_id = planned.info.task_id.clone();
             let instance = crate::spec::task_instance_name(&pod, index, &planned.name);
@@ -275,6 +278,7 @@ impl Scheduler {
             });
             self.write_task(&instance);
         }
+        self.leave_over(had);
         self.plans.change(of, |step| step.launched(started));
         self.accept(offer.ids.clone(), launch.operations);
     }

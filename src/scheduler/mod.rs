@@ -14,6 +14,7 @@ mod counters;
 mod cycle;
 mod demand;
 mod held;
+mod left_over;
 mod matching;
 mod pause;
 mod preview;
@@ -33,14 +34,15 @@ mod wanted;
 pub use commands::{Command, CommandError, FILE, PlanCommand, PodCommand};
 pub use config::{Backoff, Config, ConfigError, VARIABLES};
 pub use counters::Counters;
+pub use left_over::LeftOver;
 pub use matching::OfferOutcome;
 pub use preview::{Deployment, Fate, PodPreview, Preview, PreviewError, preview};
 pub use start::{StartError, Stored};
-pub use state::{Ids, Notes, Task, Write, path};
+pub use state::{Ids, Notes, Task, Write, path, store};
 pub use validate::same_tasks;
 
 use crate::offer::{HomeRegion, ServiceContext};
-use crate::plan::{Due, Plan, Plans, Status, Step, StepRef, TaskProgress, Work};
+use crate::plan::{Due, Plan, Plans, Status, Step, TaskProgress, Work};
 use crate::spec::{PodSpec, PodType, Service, ServiceSpec, TaskName};
 use crate::wire::{
     Acknowledge, AgentId, Call, CallType, FrameworkId, FrameworkInfo, Offer, OfferId, TaskId, TaskStatus,
@@ -129,8 +131,9 @@ pub struct Scheduler {
     /// What was sent last, and what of it the master may not have heard.
     sent: Sent,
     unheard: Unheard,
-    /// From when on reservations that are to be given back count as gone, if they are in no offer then.
-    missing: BTreeMap<StepRef, f64>,
+    /// From when on (seconds) reservations that are to be given back count as gone, if they are in no offer then.
+    missing: BTreeMap<String, f64>,
+    left_over: LeftOver,
     outcomes: VecDeque<OfferOutcome>,
     counters: Counters,
     /// What is stored about the service as a whole, by name.
@@ -430,6 +433,13 @@ impl Scheduler {
             self.properties.insert(name.to_owned(), value.clone());
         }
         self.writes.set(path, value);
+    }
+
+    fn remove_property(&mut self, path: &str) {
+        if let Some(name) = path.strip_prefix(path::PROPERTIES) {
+            self.properties.remove(name);
+        }
+        self.writes.remove(path.to_owned());
     }
 
     fn write_task(&mut self, instance: &str) {

@@ -9,6 +9,7 @@ use crate::offer::{AgentOffer, located};
 use crate::plan::{Order, Phase, Plan, PodInstance, Status, Step, StepRef, Strategy, Subject, Work};
 use crate::spec::pod_instance_name;
 use crate::wire::{AgentId, CallType, Operation, Resource, TaskState};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Seconds after which a reservation that was given back and is in no offer is taken for gone.
@@ -21,23 +22,37 @@ const MISSING: f64 = 60.0;
 pub const DECOMMISSION: &str = "decommission";
 
 /// A reservation, and where it is.
-struct Reservation {
-    agent: AgentId,
-    role: String,
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Reservation {
+    pub agent: AgentId,
+    /// The agent's host name; may be empty.
+    pub host: String,
+    pub role: String,
 }
 
 /// What is reserved for tasks, their executors included, by id.
-fn reservations<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> BTreeMap<String, Reservation> {
+pub(super) fn reservations<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> BTreeMap<String, Reservation> {
     let mut all = BTreeMap::new();
     for task in tasks {
         let executor = task.info.executor.iter().flat_map(|e| &e.resources);
         for resource in task.info.resources.iter().chain(executor) {
             let role = resource.dynamic_reservation().and_then(|r| r.role.clone()).unwrap_or_default();
-            let reservation = Reservation { agent: task.info.agent_id.clone(), role };
+            let (agent, host) = (task.info.agent_id.clone(), located(&task.info).hostname);
+            let reservation = Reservation { agent, host, role };
             all.extend(resource.resource_id().map(|id| (id.to_owned(), reservation)));
         }
     }
     all
+}
+
+/// Whether a reservation has stayed away from its agent's offers for long enough to count as gone.
+fn is_away(missing: &mut BTreeMap<String, f64>, now: f64, group: &AgentOffer, id: &str, role: &str) -> bool {
+    let offered = group.resources.iter().any(|r| r.resource_id() == Some(id));
+    let due = !offered && role == group.role && now >= *missing.entry(id.to_owned()).or_insert(now + MISSING);
+    if due {
+        missing.remove(id);
+    }
+    due
 }
 
 impl Scheduler {
@@ -46,7 +61,7 @@ impl Scheduler {
     }
 
     fn unreserve_steps(&mut self, reservations: BTreeMap<String, Reservation>) -> Vec<Step> {
-        let step = |(resource_id, Reservation { agent, role })| {
+        let step = |(resource_id, Reservation { agent, role, .. })| {
             let name = format!("unreserve-{resource_id}");
             Step::new(self.ids.uuid(), name, Work::Unreserve { resource_id, agent, role })
         };
@@ -95,15 +110,15 @@ impl Scheduler {
             self.tasks.all().iter().map(|(i, t)| (i.clone(), t.info.task_id.value.clone())).collect();
         let kills = tasks.iter().map(|(i, id)| self.kill_step(format!("kill-task-{id}"), i)).collect();
         let mut phases = vec![self.phase("kill-tasks".to_owned(), kills, Order::Parallel)];
-        let mut by_host = BTreeMap::<String, Vec<&Task>>::new();
         // What was refused together with its launch, and given up since, was never reserved.
         let never = |t: &&Task| t.state() == TaskState::Error && t.notes.permanently_failed;
-        for task in self.tasks.values().filter(|t| !never(t)) {
-            let host = located(&task.info).hostname;
-            let host = if host.is_empty() { "UNKNOWN_AGENT".to_owned() } else { host };
-            by_host.entry(host).or_default().push(task);
+        let of_tasks = reservations(self.tasks.values().filter(|t| !never(t)));
+        let mut by_host = BTreeMap::<String, BTreeMap<String, Reservation>>::new();
+        for (id, reservation) in of_tasks.into_iter().chain(self.left_over.take()) {
+            let host = reservation.host.as_str();
+            let host = if host.is_empty() { "UNKNOWN_AGENT" } else { host };
+            by_host.entry(host.to_owned()).or_default().insert(id, reservation);
         }
-        let by_host: Vec<_> = by_host.into_iter().map(|(host, tasks)| (host, reservations(tasks))).collect();
         for (host, ids) in by_host {
             let steps = self.unreserve_steps(ids);
             phases.push(self.phase(format!("unreserve-resources-{host}"), steps, Order::Parallel));
@@ -180,6 +195,7 @@ impl Scheduler {
     pub(super) fn note_gone(&mut self, instance: &str) {
         let Some(agent) = self.tasks.get(instance).map(|t| t.info.agent_id.clone()) else { return };
         self.touched.removals.extend(self.wanted.of_agent(&agent));
+        self.forget_left_over_of(&agent);
         self.gone.insert(agent);
     }
 
@@ -203,15 +219,15 @@ impl Scheduler {
 
     /// Notes that operations were sent that give reservations back. Whether they were carried out nobody says: with an offer
     /// that had gone they were not. What stays away from later offers is given back.
-    pub(super) fn unreserved(&mut self, now: f64, operations: &[Operation]) {
+    pub(super) fn unreserved(&mut self, now: f64, agent: &AgentId, operations: &[Operation]) {
         self.tidy_at = self.tidy_at.max(now + GIVEN);
         let given = operations.iter().filter_map(|o| o.unreserve.as_ref()).flat_map(|u| &u.resources);
         for id in given.filter_map(Resource::resource_id) {
             let about: Vec<StepRef> = self.plans.about(&Subject::Resource(id.to_owned())).collect();
-            for of in about {
-                self.missing.insert(of, now + GIVEN);
-                self.give_up_owner(of);
+            if !about.is_empty() || self.left_over.has(agent, id) {
+                self.missing.insert(id.to_owned(), now + GIVEN);
             }
+            about.into_iter().for_each(|of| self.give_up_owner(of));
         }
     }
 
@@ -235,15 +251,14 @@ impl Scheduler {
             let Some(Work::Unreserve { resource_id, role, .. }) = self.plans.step(of).map(|s| &s.work) else {
                 continue;
             };
-            let offered = group.resources.iter().any(|r| r.resource_id() == Some(resource_id));
-            if *role != group.role || offered {
-                continue;
-            }
-            if now >= *self.missing.entry(of).or_insert(now + MISSING) {
-                self.missing.remove(&of);
+            if is_away(&mut self.missing, now, group, resource_id, role) {
                 self.plans.change(of, |step| step.set_status(Status::Complete));
             }
         }
+        let left_over = self.left_over.of_agent(&group.agent_id);
+        let gone = left_over.filter(|(id, role)| is_away(&mut self.missing, now, group, id, role));
+        let gone: Vec<String> = gone.map(|(id, _)| id.to_owned()).collect();
+        self.forget_left_over(&group.agent_id, &gone);
     }
 
     /// The master has forgotten the framework: so does the state.

@@ -1,5 +1,6 @@
 //! What the scheduler knows about its tasks, and the form in which that is stored.
 
+use super::Stored;
 use crate::offer::label;
 use crate::plan::PodInstance;
 use crate::spec::{Goal, PodType, TaskName, TaskSpec};
@@ -22,6 +23,22 @@ pub struct Write {
 impl std::fmt::Debug for Write {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}={:?} bytes", self.path, self.value.as_ref().map(Vec::len))
+    }
+}
+
+/// Makes changes in what is stored, in order, as a store does.
+pub fn store(stored: &mut Stored, writes: &[Write]) {
+    for write in writes {
+        match &write.value {
+            Some(value) => {
+                stored.insert(write.path.clone(), value.clone());
+            }
+            None if write.path.is_empty() => stored.clear(),
+            None => {
+                let below = format!("{}/", write.path);
+                stored.retain(|path, _| *path != write.path && !path.starts_with(&below));
+            }
+        }
     }
 }
 
@@ -77,6 +94,8 @@ pub mod path {
     pub const UNINSTALLING: &str = "Properties/uninstalling";
     /// `DEPLOY` once the deploy plan has been complete.
     pub const LAST_COMPLETED: &str = "Properties/last-completed-update-type";
+    /// Reservations that no task has any more and that may still be there; a list of `{resource_id, agent, host, role}`.
+    pub const LEFT_OVER: &str = "Properties/left-over-reservations";
     /// How a task was launched, below its own path.
     pub const TASK_INFO: &str = "TaskInfo";
     /// A task's last status, below its own path.

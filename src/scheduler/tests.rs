@@ -141,18 +141,7 @@ impl World {
             }
             self.effects_left -= 1;
             match effect {
-                Effect::Write(writes) => {
-                    for write in writes {
-                        match write.value {
-                            Some(value) => {
-                                self.stored.insert(write.path, value);
-                            }
-                            None => self.stored.retain(|p, _| {
-                                !write.path.is_empty() && !p.starts_with(&format!("{}/", write.path))
-                            }),
-                        }
-                    }
-                }
+                Effect::Write(writes) => store(&mut self.stored, &writes),
                 Effect::Call(call) => self.receive(*call),
             }
         }
@@ -591,7 +580,7 @@ fn nothing_is_waited_for_on_an_agent_that_an_operator_has_declared_gone() {
         world.running.clear();
         let tasks = world.scheduler.tasks().values().map(|t| t.info.task_id.clone());
         let gone: Vec<TaskId> = tasks.collect();
-        let mut tell = |world: &mut World| {
+        let tell = |world: &mut World| {
             gone.iter().for_each(|id| world.report(id, TaskState::GoneByOperator, None));
             world.step();
         };

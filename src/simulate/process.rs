@@ -3,7 +3,7 @@
 //! What the runtime does with sockets and files is done here with values. Used by [`World`](super::World), and by
 //! whoever wants to feed a scheduler events of his own.
 
-use crate::scheduler::{Deployment, Effect, Event, Scheduler, StartError, Stored, Write};
+use crate::scheduler::{Deployment, Effect, Event, Scheduler, StartError, Stored, store};
 use crate::wire::Call;
 
 /// A scheduler that runs, and its store.
@@ -46,21 +46,5 @@ impl Process {
             }
         }
         calls
-    }
-}
-
-/// Makes changes durable.
-pub fn store(stored: &mut Stored, writes: &[Write]) {
-    for write in writes {
-        match &write.value {
-            Some(value) => {
-                stored.insert(write.path.clone(), value.clone());
-            }
-            None if write.path.is_empty() => stored.clear(),
-            None => {
-                let below = format!("{}/", write.path);
-                stored.retain(|path, _| *path != write.path && !path.starts_with(&below));
-            }
-        }
     }
 }

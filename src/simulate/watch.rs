@@ -6,7 +6,7 @@ use crate::offer::label;
 use crate::plan::{Plan, Requirement, Status, Step, Work};
 use crate::scheduler::{Scheduler, Stored, Write, path, same_tasks};
 use crate::spec::{Goal, PodType, ServiceSpec, TaskName, task_instance_name};
-use crate::wire::{Acknowledge, Call, OperationType, TaskId, TaskInfo, TaskState, TaskStatus};
+use crate::wire::{Acknowledge, AgentId, Call, OperationType, TaskId, TaskInfo, TaskState, TaskStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -465,7 +465,10 @@ impl Watch {
         if let Some(instance) = self.live.keys().find(surplus) {
             return Some(format!("{instance} runs, and belongs to nothing"));
         }
-        if !cluster.framework.suppressed {
+        // what is left over on agents that do not come back is waited for
+        let up = |agent: &AgentId| cluster.agents.get(agent).is_some_and(super::Agent::is_up);
+        let waits = !scheduler.left_over().is_empty() && !scheduler.left_over().agents().any(up);
+        if !cluster.framework.suppressed && !waits {
             return Some("offers are still wanted".to_owned());
         }
         None

@@ -5,14 +5,14 @@
 
 use super::agents::{HOME_REGION, Machine};
 use super::cluster::{Cluster, Interest, Observed};
-use super::process::{Process, store};
+use super::process::Process;
 use super::queue::Queue;
 use super::random::Random;
 use super::story::Story;
 use super::watch::{Rule, Watch};
 use crate::plan::{Plan, Status, Step};
 use crate::scheduler::Deployment;
-use crate::scheduler::{Command, Effect, Event, PlanCommand, Scheduler, Stored};
+use crate::scheduler::{Command, Effect, Event, PlanCommand, Scheduler, Stored, store};
 use crate::wire::OfferId;
 use crate::wire::{Call, CallType};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -394,3 +394,34 @@ fn what_happens_is_counted_and_what_is_stored_about_the_service_is_known() {
     let (again, _) = World::start(SERVICE, &world.stored, 9);
     assert_eq!(again.properties(), properties);
 }
+
+#[test]
+fn what_a_replaced_pod_leaves_on_an_agent_that_is_away_is_waited_for_and_then_given_back() {
+    let mut world = World::deployed(SERVICE);
+    let had = world.resource_ids("web-0-server");
+    pod(&mut world, "web-0", PodCommand::Replace).unwrap();
+    // the first offer has room for the new one, and not yet what the old one had
+    let away: Vec<Resource> = std::mem::take(&mut world.free)
+        .into_iter()
+        .filter(|r| !r.resource_id().is_some_and(|id| had.iter().any(|had| had == id)))
+        .collect();
+    world.free = away;
+    world.offering = false;
+    world.step();
+    let kept = |r: &Resource| r.resource_id().is_some_and(|id| had.iter().any(|had| had == id));
+    let (away, free) = world.free.drain(..).partition::<Vec<_>, _>(kept);
+    world.free = free;
+    world.offering = true;
+    world.steps(5);
+    assert_eq!(world.status("recovery"), Status::Complete);
+    assert!(!world.scheduler.left_over().is_empty());
+    assert!(!world.suppressed, "its agent may come back");
+    world.restart();
+    world.steps(3);
+    assert!(!world.scheduler.left_over().is_empty(), "it is known to the next process");
+    world.free.extend(away);
+    world.steps(70);
+    assert!(world.scheduler.left_over().is_empty());
+    assert!(world.suppressed && !world.stored.contains_key(path::LEFT_OVER));
+    assert!(!world.free.iter().any(kept), "it was given back");
+}
