@@ -103,7 +103,7 @@ impl Scheduler {
         }
         let busy = |p: &Plan| p.status() == Status::Pending || p.status().is_running();
         let open = !self.demand.suppressed || self.demand.doubted;
-        let idle = !work && self.left_over.is_empty() && !self.plans.as_slice().iter().any(busy);
+        let idle = !work && !self.left_over.is_waited_for(now) && !self.plans.as_slice().iter().any(busy);
         if self.config.suppress && open && idle {
             self.demand.suppressed = true;
             self.demand.doubted = false;

@@ -1,7 +1,8 @@
 //! Reservations that no task has any more: of pods that were replaced, or whose launch was refused in part.
 //!
-//! Where they are offered they are given back at once. But their agent may be away just then, so they are remembered, and
-//! offers stay wanted, until an offer of the agent shows that they are gone.
+//! Where they are offered they are given back at once. But their agent may be away just then, so they are remembered until
+//! an offer of the agent shows that they are gone, and for a day offers stay wanted on their account. Whoever comes back later
+//! is offered with the next work; at the latest the uninstall waits for it.
 
 use super::removal::Reservation;
 use super::{Scheduler, path};
@@ -9,9 +10,17 @@ use crate::wire::AgentId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Reservations by id, by agent.
+/// Seconds for which offers stay wanted because something is left over.
+const WAIT: f64 = 86_400.0;
+
+/// What is left over.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct LeftOver(BTreeMap<AgentId, BTreeMap<String, Reservation>>);
+pub struct LeftOver {
+    /// Reservations by id, by agent.
+    by_agent: BTreeMap<AgentId, BTreeMap<String, Reservation>>,
+    /// Until when offers stay wanted on its account (seconds); none while that was not asked.
+    until: Option<f64>,
+}
 
 /// How one is stored.
 #[derive(Serialize, Deserialize)]
@@ -32,36 +41,42 @@ impl LeftOver {
     }
 
     fn insert(&mut self, id: String, reservation: Reservation) {
-        self.0.entry(reservation.agent.clone()).or_default().insert(id, reservation);
+        self.by_agent.entry(reservation.agent.clone()).or_default().insert(id, reservation);
+        self.until = None;
+    }
+
+    /// Whether offers are wanted on its account.
+    pub(super) fn is_waited_for(&mut self, now: f64) -> bool {
+        !self.is_empty() && now < *self.until.get_or_insert(now + WAIT)
     }
 
     /// Whether there is nothing left over.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_agent.is_empty()
     }
 
     /// The agents that have some of it.
     pub fn agents(&self) -> impl Iterator<Item = &AgentId> {
-        self.0.keys()
+        self.by_agent.keys()
     }
 
     /// The ids of what is left over on an agent, and their roles.
     pub(super) fn of_agent(&self, agent: &AgentId) -> impl Iterator<Item = (&str, &str)> {
-        self.0.get(agent).into_iter().flatten().map(|(id, r)| (id.as_str(), r.role.as_str()))
+        self.by_agent.get(agent).into_iter().flatten().map(|(id, r)| (id.as_str(), r.role.as_str()))
     }
 
     pub(super) fn has(&self, agent: &AgentId, id: &str) -> bool {
-        self.0.get(agent).is_some_and(|of_agent| of_agent.contains_key(id))
+        self.by_agent.get(agent).is_some_and(|of_agent| of_agent.contains_key(id))
     }
 
     /// Whether anything is left over on an agent.
     pub(super) fn has_of(&self, agent: &AgentId) -> bool {
-        self.0.contains_key(agent)
+        self.by_agent.contains_key(agent)
     }
 
     /// All of it by id.
     pub(super) fn take(&mut self) -> impl Iterator<Item = (String, Reservation)> + use<> {
-        std::mem::take(&mut self.0).into_values().flatten()
+        std::mem::take(&mut self.by_agent).into_values().flatten()
     }
 }
 
@@ -87,12 +102,12 @@ impl Scheduler {
 
     /// Forgets what is given back.
     pub(super) fn forget_left_over(&mut self, agent: &AgentId, ids: &[String]) {
-        let Some(of_agent) = self.left_over.0.get_mut(agent) else { return };
+        let Some(of_agent) = self.left_over.by_agent.get_mut(agent) else { return };
         let before = of_agent.len();
         of_agent.retain(|id, _| !ids.contains(id));
         let changed = of_agent.len() < before;
         if of_agent.is_empty() {
-            self.left_over.0.remove(agent);
+            self.left_over.by_agent.remove(agent);
         }
         if changed {
             self.write_left_over();
@@ -101,7 +116,7 @@ impl Scheduler {
 
     /// Forgets all that is left over on an agent that is gone.
     pub(super) fn forget_left_over_of(&mut self, agent: &AgentId) {
-        if self.left_over.0.remove(agent).is_some() {
+        if self.left_over.by_agent.remove(agent).is_some() {
             self.write_left_over();
         }
     }
@@ -112,7 +127,7 @@ impl Scheduler {
         }
         let entries = self
             .left_over
-            .0
+            .by_agent
             .values()
             .flatten()
             .map(|(id, reservation)| Entry { resource_id: id.clone(), reservation: reservation.clone() });

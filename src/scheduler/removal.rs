@@ -8,7 +8,7 @@ use super::{Scheduler, Task, Tasks, path};
 use crate::offer::{AgentOffer, located};
 use crate::plan::{Order, Phase, Plan, PodInstance, Status, Step, StepRef, Strategy, Subject, Work};
 use crate::spec::pod_instance_name;
-use crate::wire::{AgentId, CallType, Operation, Resource, TaskState};
+use crate::wire::{AgentId, CallType, Operation, Resource, TaskState, TaskStatus};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -192,8 +192,9 @@ impl Scheduler {
     }
 
     /// Nobody waits for what is reserved on an agent that an operator has declared gone.
-    pub(super) fn note_gone(&mut self, instance: &str) {
-        let Some(agent) = self.tasks.get(instance).map(|t| t.info.agent_id.clone()) else { return };
+    pub(super) fn note_gone(&mut self, status: &TaskStatus) {
+        let known = self.tasks.by_id(&status.task_id).map(|t| t.info.agent_id.clone());
+        let Some(agent) = known.or_else(|| status.agent_id.clone()) else { return };
         self.touched.removals.extend(self.wanted.of_agent(&agent));
         self.forget_left_over_of(&agent);
         self.gone.insert(agent);

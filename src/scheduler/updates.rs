@@ -143,11 +143,14 @@ impl Scheduler {
         if status.state.is_terminal() || status.state == TaskState::GoneByOperator {
             self.kills.remove(&status.task_id);
         }
+        if status.state == TaskState::GoneByOperator {
+            self.note_gone(status);
+        }
         match self.tasks.by_id(&status.task_id).map(Task::instance) {
             Some(instance) => self.update_task(now, &instance, status),
             // A task that is not in the state must not run: it was launched by somebody else in this service's name, or
             // replaced while its agent was away.
-            None if !status.state.is_terminal() && status.state != TaskState::Unknown => {
+            None if may_run(status.state) => {
                 let (task_id, agent_id) = (status.task_id.clone(), status.agent_id.clone());
                 self.call(CallType::Kill, |c| c.kill = Some(Kill { task_id, agent_id, kill_policy: None }));
             }
@@ -178,7 +181,6 @@ impl Scheduler {
         self.tasks.change(instance, |task| take_in(task, status));
         if status.state == TaskState::GoneByOperator {
             self.give_up_pod(&pod);
-            self.note_gone(instance);
         }
         self.write_status(instance);
         self.write_notes(instance);
@@ -234,6 +236,11 @@ impl Scheduler {
             self.write_notes(&instance);
         }
     }
+}
+
+/// Whether a task in a state runs, or may run again.
+fn may_run(state: TaskState) -> bool {
+    !state.is_terminal() && !matches!(state, TaskState::Unknown | TaskState::GoneByOperator)
 }
 
 /// Takes a status into what is known about a task.

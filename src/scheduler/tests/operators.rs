@@ -416,7 +416,12 @@ fn what_a_replaced_pod_leaves_on_an_agent_that_is_away_is_waited_for_and_then_gi
     assert_eq!(world.status("recovery"), Status::Complete);
     assert!(!world.scheduler.left_over().is_empty());
     assert!(!world.suppressed, "its agent may come back");
+    world.offering = false;
+    world.now += 86_400.0;
+    world.steps(2);
+    assert!(world.suppressed, "not for ever");
     world.restart();
+    world.offering = true;
     world.steps(3);
     assert!(!world.scheduler.left_over().is_empty(), "it is known to the next process");
     world.free.extend(away);
