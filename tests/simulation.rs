@@ -50,7 +50,7 @@ fn live_all(part: usize, parts: usize) {
 }
 
 /// How many lives each service has.
-const LIVES: u64 = 50;
+const LIVES: u64 = 120;
 
 #[test]
 fn no_rule_is_broken_in_the_lives_of_the_first_half_of_the_services() {
