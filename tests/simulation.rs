@@ -97,6 +97,10 @@ fn what_was_mended_stays_so() {
             710_379,
             "mark-agent-gone@5.8s,kill-task@41.7s,crash@1,replace-pod@91.4s,cut-agent@16.7s+202.5,restart-pod@51.2s#1,crash@77",
         ),
+        // what was known of a task where its pod had been counted where that was now
+        ("own_plans", 721_280, "start-plan@3.7s#1,mark-agent-gone@6.3s,fail-write@12"),
+        // the tasks of two plans have the same resources, and each ended the other's
+        ("shared_resources", 800_015, "start-plan@3.2s"),
         // what a replaced pod left on an agent that was away was forgotten
         (
             "pod_volume",

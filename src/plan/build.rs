@@ -147,9 +147,10 @@ fn launch(pod: &PodSpec, index: u32, tasks: Vec<TaskName>, id: &mut dyn FnMut() 
             }
         }
     }
+    let (recovery, env) = (Recovery::None, BTreeMap::new());
+    let resource_sets = specs.iter().map(|t| t.resource_set.id.clone()).collect();
     let pod = pod.pod_type.clone();
-    let mut step =
-        Step::launch(id(), Requirement { pod, index, tasks, recovery: Recovery::None, env: BTreeMap::new() });
+    let mut step = Step::launch(id(), Requirement { pod, index, tasks, resource_sets, recovery, env });
     step.errors = errors;
     step
 }

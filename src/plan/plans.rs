@@ -115,23 +115,25 @@ impl Plans {
         }
     }
 
-    /// The plan that is launching a step's tasks, other than its own. Of two that look for an offer, the first goes on. What the
-    /// first has launched is left to it until it is ready, too: in the SDK each would launch it again after the other, for
-    /// ever.
+    /// The plan that is launching a step's tasks, or others with the same resources. Of two steps that look for an offer, the
+    /// first goes on. What the first has launched is left to it until it is ready, too, and so is what uses the same resources
+    /// until it has finished: in the SDK each would end what the other has launched, for ever.
     pub fn blocked_by(&self, of: StepRef) -> Option<&Plan> {
         let step = self.step(of)?;
         let requirement = step.requirement()?;
-        let others = self.about(&Subject::Pod(requirement.instance())).filter(|o| o.plan != of.plan);
+        let others = self.about(&Subject::Pod(requirement.instance())).filter(|other| *other != of);
         let blocking = others.filter_map(|other| {
             let plan = self.plans.get(other.plan).filter(|p| !p.is_interrupted())?;
             let theirs = plan.step(other.at)?;
+            let wanted = theirs.requirement()?;
+            let (same, near) = (wanted.shares_tasks(requirement), wanted.shares_resources(requirement));
             let busy = match theirs.status() {
                 Status::Starting => true,
-                Status::Prepared => step.status() != Status::Prepared || other.plan < of.plan,
-                Status::Started => other.plan < of.plan,
+                Status::Prepared => step.status() != Status::Prepared || other < of,
+                Status::Started => other.plan < of.plan || !same,
                 _ => false,
             };
-            (busy && theirs.requirement()?.conflicts(requirement)).then_some(plan)
+            (busy && (same || near)).then_some(plan)
         });
         blocking.into_iter().next()
     }

@@ -3,7 +3,7 @@
 use super::Status;
 use crate::spec::{Goal, PodType, TaskName, pod_instance_name};
 use crate::wire::{AgentId, TaskId, TaskState};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One of a pod's instances.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +36,8 @@ pub struct Requirement {
     pub index: u32,
     /// The tasks to launch, together.
     pub tasks: Vec<TaskName>,
+    /// The ids of their resource sets. Of tasks that share one only one runs at a time.
+    pub resource_sets: BTreeSet<String>,
     /// Why they are launched.
     pub recovery: Recovery,
     /// Added to the tasks' environment for this launch (plan parameters).
@@ -70,11 +72,14 @@ impl Requirement {
         format!("{}:[{}]", self.pod_instance(), tasks.join(", "))
     }
 
-    /// Whether both want the same task of the same pod instance.
-    pub fn conflicts(&self, other: &Self) -> bool {
-        self.pod == other.pod
-            && self.index == other.index
-            && self.tasks.iter().any(|t| other.tasks.contains(t))
+    /// Whether both want the same task of a pod instance that is the same.
+    pub fn shares_tasks(&self, other: &Self) -> bool {
+        self.tasks.iter().any(|t| other.tasks.contains(t))
+    }
+
+    /// Whether both want to use the same resources of a pod instance that is the same.
+    pub fn shares_resources(&self, other: &Self) -> bool {
+        !self.resource_sets.is_disjoint(&other.resource_sets)
     }
 }
 

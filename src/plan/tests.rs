@@ -185,6 +185,7 @@ fn step(number: usize, first: First) -> Step {
         pod: "pod".into(),
         index: u32::try_from(number).unwrap(),
         tasks: vec!["task".into()],
+        resource_sets: BTreeSet::default(),
         recovery: Recovery::None,
         env: BTreeMap::new(),
     };

@@ -2,7 +2,7 @@
 
 use super::removal::reservations;
 use super::wanted::{Kind, Source};
-use super::{Notes, Scheduler, Task};
+use super::{Notes, Scheduler, Task, path};
 use crate::offer::{
     AgentOffer, Evaluation, Launch, Peers, PodRequest, Reason, ServiceContext, StoredTask, evaluate, located,
 };
@@ -249,11 +249,13 @@ impl Scheduler {
                 timestamp: Some(now),
                 ..TaskStatus::default()
             };
-            let status =
-                if planned.launch { Some(staging) } else { before.as_ref().and_then(|t| t.status.clone()) };
+            let moved = planned.info.task_id.value.is_empty();
+            let status = if planned.launch { Some(staging) } else { kept_status(before.as_ref(), moved) };
+            if status.is_none() && before.is_some() {
+                self.writes.remove(format!("{}/{instance}/{}", path::TASKS, path::TASK_STATUS));
+            }
             let notes = match (planned.launch, before) {
                 (false, Some(before)) => {
-                    let moved = planned.info.task_id.value.is_empty();
                     let displaced = moved && (before.was_launched() || before.notes.displaced);
                     let unconfirmed = unconfirmed || before.notes.unconfirmed;
                     Notes { permanently_failed: false, displaced, unconfirmed, ..before.notes }
@@ -282,4 +284,11 @@ impl Scheduler {
         self.plans.change(of, |step| step.launched(started));
         self.accept(offer.ids.clone(), launch.operations);
     }
+}
+
+/// What stays known about a task of a pod instance of which others are launched. When that moves, the task is nowhere any more,
+/// and only that it has finished still counts.
+fn kept_status(before: Option<&Task>, moved: bool) -> Option<TaskStatus> {
+    let status = before?.status.clone()?;
+    (!moved || status.state == TaskState::Finished).then_some(status)
 }

@@ -66,6 +66,10 @@ impl Scheduler {
             pod: pod.pod.clone(),
             index: pod.index,
             tasks: again.iter().map(|t| t.name.clone()).collect(),
+            resource_sets: again
+                .iter()
+                .filter_map(|t| Some(self.task_spec(t)?.resource_set.id.clone()))
+                .collect(),
             recovery,
             env: BTreeMap::new(),
         })

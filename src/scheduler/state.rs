@@ -160,9 +160,10 @@ impl Task {
         PodInstance { pod: self.pod.clone(), index: self.index }
     }
 
-    /// Its last state; STAGING until something was heard.
+    /// Its last state; STAGING until something was heard, and LOST where its pod instance has moved without it.
     pub fn state(&self) -> TaskState {
-        self.status.as_ref().map_or(TaskState::Staging, |s| s.state)
+        let unheard = if self.notes.displaced { TaskState::Lost } else { TaskState::Staging };
+        self.status.as_ref().map_or(unheard, |s| s.state)
     }
 
     /// Whether it was ever launched.

@@ -125,6 +125,8 @@ pub struct Watch {
     ended: BTreeMap<TaskId, TaskState>,
     /// Instances of tasks that run once ever and did.
     done_for_good: BTreeSet<String>,
+    /// Instances of tasks that an operator wants done once more.
+    ordered: BTreeSet<String>,
     /// The pod instance that a reservation was first used by.
     owners: BTreeMap<String, String>,
     /// Tasks that have reached their goal, by instance.
@@ -180,7 +182,7 @@ impl Watch {
     pub fn ordered(&mut self, requirement: &Requirement) {
         for name in &requirement.tasks {
             let instance = task_instance_name(&requirement.pod, requirement.index, name);
-            self.done_for_good.remove(&instance);
+            self.ordered.insert(instance);
         }
     }
 
@@ -311,7 +313,8 @@ impl Watch {
         if !task.phantom {
             self.live.entry(instance.to_owned()).or_default().insert(id.clone());
         }
-        if self.goals.get(instance) == Some(&Goal::Once) && self.done_for_good.contains(instance) {
+        let done = self.goals.get(instance) == Some(&Goal::Once) && self.done_for_good.contains(instance);
+        if done && !self.ordered.remove(instance) {
             self.broken(Rule::OnceIsOnce, format!("{id} is launched, and {instance} had finished"));
         }
         let pod = task.pod_instance();

@@ -345,7 +345,8 @@ impl World {
         for event in self.cluster.take_events() {
             self.deliver(event);
         }
-        let patient = self.deployment.service.spec.replacement_failure_policy.is_none();
+        let Deployment { service, config } = &self.deployment;
+        let patient = service.spec.replacement_failure_policy.or(config.replacement).is_none();
         for observed in self.cluster.take_observed() {
             self.watch.on_observed(self.now, &observed, &self.cluster, patient);
             self.story.tell_observed(self.now, &observed);
