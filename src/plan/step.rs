@@ -243,6 +243,14 @@ impl Step {
         }
     }
 
+    /// Ends the delay of a task, should it have one.
+    pub fn end_delay(&mut self, task: &TaskName) {
+        let Work::Launch { tracked, .. } = &mut self.work else { return };
+        if let Some((_, progress @ TaskProgress::Delayed(_))) = tracked.get_mut(task) {
+            *progress = TaskProgress::Pending;
+        }
+    }
+
     /// Marks a launch as handed to offer evaluation.
     pub fn prepare(&mut self) {
         if let Work::Launch { prepared, .. } = &mut self.work {

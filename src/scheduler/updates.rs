@@ -220,11 +220,18 @@ impl Scheduler {
         Some(now + wait)
     }
 
-    /// Lets a task's next failure be as if it were the first.
+    /// Lets a task's next failure be as if it were the first; what waits because of the last one waits no longer.
     pub(super) fn forget_delay(&mut self, instance: &str) {
         self.waits.remove(instance);
-        if self.delayed.remove(instance) {
-            self.touch_task(instance);
+        if !self.delayed.remove(instance) {
+            return;
+        }
+        self.touch_task(instance);
+        let Some((pod, name)) = self.tasks.get(instance).map(|t| (t.pod_instance(), t.name.clone())) else {
+            return;
+        };
+        for of in self.plans.about(&Subject::Pod(pod)).collect::<Vec<_>>() {
+            self.plans.change(of, |step| step.end_delay(&name));
         }
     }
 
