@@ -224,7 +224,7 @@ impl Scheduler {
         let update = written("update").filter(|_| deployed_before);
         let deploy = update.or_else(|| written("deploy")).unwrap_or_else(|| plan::default_deploy(&spec));
         let deploy = PlanSpec { name: "deploy".to_owned(), ..deploy };
-        let mut deploy = self.build_plan(&deploy, &spec)?;
+        let mut deploy = self.build_plan(&deploy, &spec, true)?;
         deploy.errors = errors;
         for at in deploy.places().collect::<Vec<_>>() {
             self.resume(&mut deploy, at);
@@ -239,16 +239,24 @@ impl Scheduler {
             if other.name == "deploy" || other.name == "update" {
                 continue;
             }
-            let mut plan = self.build_plan(&other, &spec)?;
-            plan.stop();
+            // Whoever starts it wants all of it done, canaries first and in its order; what is complete when an order is
+            // fixed is no link of it.
+            let mut plan = self.build_plan(&other, &spec, false)?;
+            plan.interrupt();
             self.plans.push(plan);
         }
         Ok(())
     }
 
-    fn build_plan(&mut self, written: &PlanSpec, spec: &ServiceSpec) -> Result<Plan, StartError> {
+    /// Builds a plan; steps have nothing left to do where tasks are as they should be, if what is `deployed` counts.
+    fn build_plan(
+        &mut self,
+        written: &PlanSpec,
+        spec: &ServiceSpec,
+        deployed: bool,
+    ) -> Result<Plan, StartError> {
         let mut ids = self.ids.clone();
-        let is_complete = |r: &Requirement| self.is_deployed(r);
+        let is_complete = |r: &Requirement| deployed && self.is_deployed(r);
         let plan = plan::from_spec(written, spec, &mut || ids.uuid(), &is_complete);
         self.ids = ids;
         plan.map_err(|error| StartError::Plan { plan: written.name.clone(), error })
