@@ -72,12 +72,14 @@ impl Handle {
             Ok(Err(error @ CommandError::MissingPhase)) => {
                 Err(text(StatusCode::BAD_REQUEST, error.to_string()))
             }
+            Ok(Err(error @ CommandError::BeingRemoved)) => Err(text(StatusCode::CONFLICT, error.to_string())),
             Err(_) => Err(stopping()),
         }
     }
 }
 
-/// The routes.
+/// The routes. While the service is being removed, the SDK serves only plans and health; here what is there can still be
+/// looked at.
 pub fn router(handle: Handle) -> Router {
     Router::new()
         .route("/v1/health", get(health::health))

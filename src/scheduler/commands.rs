@@ -82,6 +82,9 @@ pub enum CommandError {
     /// A step was named without its phase.
     #[error("Missing phase")]
     MissingPhase,
+    /// The service is being removed: nothing of it is started again, or stored.
+    #[error("the service is being removed: only its plan `deploy` takes commands, such as forceComplete")]
+    BeingRemoved,
 }
 
 pub(super) fn not_found(kind: &'static str, name: &str) -> CommandError {
@@ -99,6 +102,9 @@ impl Scheduler {
         let (outcome, tasks) = match command {
             Command::Plan { plan, phase, step, command } => {
                 (self.plan_command(plan, phase.as_deref(), step.as_deref(), command)?, Vec::new())
+            }
+            Command::Pod { .. } | Command::StoreFile { .. } if self.config.uninstall => {
+                return Err(CommandError::BeingRemoved);
             }
             Command::Pod { pod, command } => (Outcome::Done, self.pod_command(now, pod, command)?),
             Command::StoreFile { name, content } => {

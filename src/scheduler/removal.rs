@@ -101,7 +101,8 @@ impl Scheduler {
     }
 
     /// The plan that removes the service. It is called `deploy`, because the DC/OS package service waits for the plan of
-    /// that name.
+    /// that name. The SDK's phase `tls-cleanup` is not in it: certificates that this program did not put into the secret
+    /// store are not its to delete.
     pub(super) fn uninstall_plan(&mut self) -> Plan {
         if self.framework_id.is_none() {
             return Plan::new("deploy", Vec::new(), Order::Serial);
