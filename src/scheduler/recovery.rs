@@ -75,7 +75,7 @@ impl Scheduler {
         })
     }
 
-    /// Whether a task is meant to stay up and was brought up before.
+    /// Whether a task is meant to stay up and was brought up before. Plans have no say in that, as in [`Scheduler::unneeded`].
     pub(super) fn stays_up(&self, task: &Task) -> bool {
         let pod = self.service.spec.pod(&task.pod);
         let wanted = pod.is_some_and(|p| task.index < p.count && p.task(&task.name).is_some());

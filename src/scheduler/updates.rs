@@ -60,7 +60,7 @@ impl Scheduler {
         self.kill_unneeded(now);
     }
 
-    /// Ends tasks of pods and instances that no plan knows any more.
+    /// Ends tasks that the service no longer has.
     fn kill_unneeded(&mut self, now: f64) {
         for id in self.unneeded().map(|t| t.info.task_id.clone()).collect::<Vec<_>>() {
             if self.kills.get(&id).is_none() {
@@ -69,7 +69,8 @@ impl Scheduler {
         }
     }
 
-    /// The tasks of pods and instances that no plan knows any more.
+    /// The tasks that the service no longer has. In the SDK also those that are in none of its plans; but a plan `update`
+    /// that leaves a task out, because nothing is to be done about it, must not end it.
     pub(super) fn unneeded(&self) -> impl Iterator<Item = &Task> {
         let known = move |task: &Task| {
             let pod = self.service.spec.pod(&task.pod);
