@@ -2,6 +2,7 @@
 
 mod calls;
 mod operators;
+mod plans;
 mod preview;
 
 use super::*;
@@ -113,6 +114,9 @@ impl World {
         if yaml.contains("# uninstall") {
             env.insert("SDK_UNINSTALL".to_owned(), "true".to_owned());
         }
+        // comments of the file stand for the scheduler's variables
+        let variables = yaml.lines().filter_map(|line| line.strip_prefix("# env ")?.split_once('='));
+        env.extend(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let config = Config::from_env(&env, &service.spec, 8080).unwrap();
         Scheduler::start(config, service, stored, [seed; 16]).unwrap()
     }
