@@ -141,7 +141,7 @@ codes! {
     Syntax = "S001" Error,
     /// A key is there twice.
     DuplicateKey = "S002" Error,
-    /// The file is too large, too deep, or grows too much by aliases.
+    /// The file is too large, too deep, grows too much by aliases, or launches too many tasks.
     Limit = "S003" Error,
     /// The file holds more than one YAML document, or none.
     Document = "S004" Error,

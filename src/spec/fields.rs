@@ -234,7 +234,8 @@ impl<'n, 'f> Fields<'n, 'f> {
         match (&rule.kind, rule.need) {
             (_, Need::Required) if is_empty => {
                 let message = format!("`{}` is empty", self.path_of(key));
-                self.findings.add(self.findings.at(&text.span, Code::Empty, message));
+                let found = self.findings.at(&text.span, Code::Empty, message);
+                self.findings.add(found.expected("a text that is not empty"));
             }
             (Kind::Formed(form), _) => self.check_form(key, &text, form),
             _ => {}

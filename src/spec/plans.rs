@@ -15,8 +15,8 @@ use std::collections::HashMap;
 /// Plans that the scheduler makes itself.
 const RESERVED: [&str; 2] = ["recovery", "decommission"];
 
-/// More launches of tasks than this, counted for each phase, are no plan.
-const MAX_LAUNCHES: usize = 1_000_000;
+/// More launches of tasks than this are no plan: each is kept in memory, and a small file can ask for any number of them.
+const MAX_LAUNCHES: usize = 500_000;
 
 /// The pods by name, and how many launches their plans may still have.
 struct Known<'p> {
@@ -36,17 +36,40 @@ impl<'p> KnownPod<'p> {
     }
 }
 
-impl Known<'_> {
-    /// Counts launches; false when there are too many.
-    fn may_launch(&self, count: usize) -> bool {
-        let left = self.launches_left.get().checked_sub(count);
-        self.launches_left.set(left.unwrap_or_default());
-        left.is_some()
+/// How many tasks a phase launches, in all instances of its pod. A pod without instances costs the reader as much as one
+/// with a single one.
+fn launches(steps: Option<&StepsSpec>, pod: &PodSpec) -> usize {
+    let instances = usize::try_from(pod.count).unwrap_or(usize::MAX).max(1);
+    let tasks = |lists: &Vec<Vec<TaskName>>| lists.iter().map(Vec::len).sum::<usize>();
+    match steps {
+        None => pod.tasks.len().saturating_mul(instances),
+        Some(StepsSpec { by_index, default }) => {
+            let others = default.as_ref().map_or(0, tasks).saturating_mul(instances);
+            by_index.values().map(tasks).fold(others, usize::saturating_add)
+        }
+    }
+}
+
+/// Takes launches from those that are left; false when there are not so many.
+fn take(left: &Cell<usize>, count: usize) -> bool {
+    let rest = left.get().checked_sub(count);
+    left.set(rest.unwrap_or_default());
+    rest.is_some()
+}
+
+/// Says that pods have more tasks than can be launched.
+fn check_size(findings: &Findings, pods: &[PodSpec], places: &[Places]) {
+    let left = Cell::new(MAX_LAUNCHES);
+    if let Some((_, place)) = pods.iter().zip(places).find(|(pod, _)| !take(&left, launches(None, pod))) {
+        let message = format!("the pods up to this one have more than {MAX_LAUNCHES} tasks in all instances");
+        let found = findings.at(&place.pod, Code::Limit, message);
+        findings.add(found.help("lower `count`, or split the service"));
     }
 }
 
 /// Reads `plans`; without any, only checks the plan that would be generated.
 pub(super) fn read(root: &mut Fields, pods: &[PodSpec], places: &[Places]) -> Vec<PlanSpec> {
+    check_size(root.findings, pods, places);
     let Some(map) = root.named("plans") else {
         for (pod, place) in pods.iter().zip(places) {
             check_step(root.findings, &place.pod, pod, pod.tasks.iter());
@@ -101,12 +124,8 @@ fn phase(key: &Key, mut fields: Fields, known: &Known) -> Option<PhaseSpec> {
     let phase = name.and_then(|name| {
         let pod = find_pod(&fields, &name, known)?;
         let steps = (!items.is_empty()).then(|| steps(&fields, items, pod));
-        let launches = match &steps {
-            None => pod.tasks.len(),
-            Some(steps) => steps.by_index.values().chain(&steps.default).flatten().map(Vec::len).sum(),
-        };
-        if !known.may_launch(launches) {
-            let message = "the phases launch more tasks than any plan could";
+        if !take(&known.launches_left, launches(steps.as_ref(), pod.spec)) {
+            let message = format!("the phases up to this one launch more than {MAX_LAUNCHES} tasks");
             fields.report(&key.span, Code::Limit, message, "write fewer phases for large pods");
             return None;
         }

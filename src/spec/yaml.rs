@@ -95,7 +95,8 @@ pub(crate) fn read(source: &str, findings: &Findings) -> Option<Node> {
             "the file has {} bytes, more than the {MAX_BYTES} that a service file may have",
             source.len()
         );
-        findings.add(findings.at(&(0..0), Code::Limit, message));
+        let help = "move long texts into config templates, or split the service";
+        findings.add(findings.at(&(0..0), Code::Limit, message).help(help));
         return None;
     }
     let options = granit_parser::options! {
@@ -159,7 +160,8 @@ impl<'s> Builder<'s, '_> {
                 Err(Box::new(found.help("check indentation, quotes and brackets here and in the line above")))
             }
             None => {
-                Err(Box::new(self.findings.at(&self.last, Code::Syntax, "not YAML: the text ends too early")))
+                let found = self.findings.at(&self.last, Code::Syntax, "not YAML: the text ends too early");
+                Err(Box::new(found.help("close what is open: quotes, brackets, braces")))
             }
         }
     }
@@ -178,11 +180,8 @@ impl<'s> Builder<'s, '_> {
             Event::MappingStart(_, anchor, _) => (anchor, self.map(span)?),
             Event::Alias(id) => return self.alias(id, &span),
             _ => {
-                return Err(Box::new(self.findings.at(
-                    &span,
-                    Code::Syntax,
-                    "not YAML: a value is missing here",
-                )));
+                let found = self.findings.at(&span, Code::Syntax, "not YAML: a value is missing here");
+                return Err(Box::new(found.help("write a value, or remove the key")));
             }
         };
         if anchor != 0 {
@@ -220,7 +219,7 @@ impl<'s> Builder<'s, '_> {
             let value = self.node(event, span)?;
             let Value::Scalar { text, .. } = key.value else {
                 let message = format!("a key must be a name, and this is {}", key.kind());
-                self.findings.add(self.findings.at(&key.span, Code::Shape, message));
+                self.findings.add(self.findings.at(&key.span, Code::Shape, message).expected("a name"));
                 continue;
             };
             if let Some(first) = seen.get(&text) {

@@ -16,6 +16,9 @@ fn text_that_is_not_yaml_is_an_error_with_a_place() {
         ("name: &a [*a]\n", Code::Syntax),
         ("- a\n", Code::Shape),
         (&"[".repeat(100_000), Code::Limit),
+        (&"- ".repeat(100_000), Code::Limit),
+        (&"? ".repeat(100_000), Code::Limit),
+        (&(0..200).map(|n| format!("{}a:\n", " ".repeat(n))).collect::<String>(), Code::Limit),
         (&"x".repeat(2 << 20), Code::Limit),
         (&bomb, Code::Limit),
     ];
@@ -23,6 +26,7 @@ fn text_that_is_not_yaml_is_an_error_with_a_place() {
         let found = found(text);
         assert_eq!(found.first().map(|(code, ..)| *code), Some(code), "{text:.80} {found:?}");
     }
+    assert_finding(&format!("{SMALL}? »[a]\n: b\n"), Code::Shape);
 }
 
 #[test]
@@ -124,4 +128,24 @@ fn a_small_file_cannot_ask_for_endless_copies_of_its_parts() {
     };
     assert_eq!(found(&phases(10)), []);
     assert!(found(&phases(1000)).iter().any(|(code, ..)| *code == Code::Limit));
+}
+
+#[test]
+fn a_small_file_cannot_ask_for_endless_instances() {
+    let pod = |tasks: usize, count: u32, plans: &str| {
+        let tasks: Vec<String> =
+            (0..tasks).map(|n| format!("t{n}: {{goal: ONCE, cmd: c, cpus: 1}}")).collect();
+        format!("name: n\npods:\n  p: {{count: {count}, tasks: {{{}}}}}\n{plans}", tasks.join(", "))
+    };
+    let steps = |count: usize| {
+        let steps = vec!["[t0]"; count].join(", ");
+        format!("plans: {{deploy: {{phases: {{f: {{pod: p, steps: [default: [{steps}]]}}}}}}}}\n")
+    };
+    assert_eq!(found(&pod(5, 100_000, "")), []);
+    assert_eq!(found(&pod(6, 100_000, "")), [(Code::Limit, 3, 3)]);
+    assert_eq!(found(&pod(1, 100_000, &steps(5))), []);
+    assert_eq!(found(&pod(1, 100_000, &steps(6))), [(Code::Limit, 4, 27)]);
+    let two = pod(5, 100_000, "")
+        .replace("  p:", "  o: {count: 1, tasks: {t: {goal: ONCE, cmd: c, cpus: 1}}}\n  p:");
+    assert_eq!(found(&two), [(Code::Limit, 4, 3)]);
 }

@@ -17,6 +17,13 @@ fn parse_with(text: &str, env: &[(&str, &str)]) -> Result<(Service, Vec<Finding>
     };
     let parsed = parse(&Source::new("svc.yml", text), &Context { template: &template, env: &env });
     agrees_with_schema(text, &parsed);
+    let found = match &parsed {
+        Ok((_, found)) | Err(found) => found,
+    };
+    for finding in found {
+        let mends = finding.help.is_some() || finding.expected.is_some();
+        assert!(mends, "a finding without a way to mend it: {finding}");
+    }
     parsed
 }
 
