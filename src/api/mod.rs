@@ -11,6 +11,8 @@ mod health;
 mod plans;
 mod pods;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use plans::plan_value;
 

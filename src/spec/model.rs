@@ -73,7 +73,8 @@ pub struct ServiceSpec {
     pub pods: Vec<PodSpec>,
 }
 
-/// When pods that stay down are replaced without an operator.
+/// When pods that stay down are replaced without an operator. In the SDK only a service's own code can ask for that, and
+/// nothing comes of its least delay; here it is a key of the file, and both count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ReplacementPolicy {

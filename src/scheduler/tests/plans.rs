@@ -395,3 +395,60 @@ fn the_plan_of_a_removal_ends_tasks_gives_back_each_agents_reservations_and_leav
     let store = Command::StoreFile { name: "late".to_owned(), content: Vec::new() };
     assert_eq!(refused(&mut world, &store), Err(CommandError::BeingRemoved), "it would stay behind");
 }
+
+#[test]
+fn what_an_update_may_change_is_not_refused() {
+    let volumes =
+        "volumes: {a: {path: a, type: MOUNT, size: 5, profiles: [fast]}, b: {path: b, type: ROOT, size: 6}}";
+    let base = SERVICE
+        .replace("cpus: 0.2", &format!("cpus: 0.2, {volumes}"))
+        .replace("    count: 2\n", "    count: 2\n    networks: {dcos: }\n");
+    let refused = |old: &str, new: &str| -> Vec<String> {
+        let (old, new) = (service(old).spec, service(new).spec);
+        validate::update(Some(&old), &new, true).into_iter().map(|e| e.field).collect()
+    };
+    let none = Vec::<String>::new();
+    for (from, to) in [
+        ("count: 2", "count: 3"),
+        ("count: 2", "count: 1\n    allow-decommission: true"),
+        (
+            volumes,
+            "volumes: {x: {path: b, type: ROOT, size: 6}, y: {path: a, type: MOUNT, size: 5, profiles: [fast]}}",
+        ),
+        ("networks: {dcos: }", "networks: {other: }"),
+        (
+            "  job:",
+            "  new: {count: 1, tasks: {t: {goal: ONCE, cmd: c, volume: {path: v, type: ROOT, size: 1}}}}\n  job:",
+        ),
+        (
+            "      migrate:",
+            "      more: {goal: ONCE, cmd: c, volume: {path: v, type: ROOT, size: 1}}\n      migrate:",
+        ),
+    ] {
+        assert!(base.contains(from), "{from}");
+        assert_eq!(refused(&base, &base.replace(from, to)), none, "{to}");
+    }
+    for (from, to) in [
+        (volumes, "gpus: 1"),
+        ("profiles: [fast]", "profiles: [slow]"),
+        ("{path: b, type: ROOT, size: 6}", "{path: b, type: MOUNT, size: 6}"),
+        ("cmd: migrate", "cmd: migrate, volume: {path: v, type: ROOT, size: 1}"),
+    ] {
+        assert_eq!(refused(&base, &base.replace(from, to)).len(), 1, "{to}");
+    }
+    // the new pod says whether its count may be lowered, the old one whether it may go
+    let flagged =
+        |count: &str| base.replace("count: 2", &format!("count: {count}\n    allow-decommission: true"));
+    assert_eq!(refused(&flagged("2"), &base.replace("count: 2", "count: 1")), ["pods.web.count"]);
+    let renamed = |yaml: &str| yaml.replace("  web:", "  site:");
+    assert_eq!(refused(&flagged("2"), &renamed(&base)), none);
+    assert_eq!(refused(&base, &renamed(&flagged("2"))), ["pods.web"]);
+    // a name that is too long is refused before anything is deployed under it
+    let long = |name: String| ServiceSpec { name, ..service(SERVICE).spec };
+    let name = long("n".repeat(64));
+    assert_eq!(
+        (validate::update(None, &name, true).len(), validate::update(Some(&name), &name, true).len()),
+        (1, 0)
+    );
+    assert_eq!(validate::update(None, &long(format!("/{}/n", "n".repeat(62))), true), []);
+}
