@@ -159,6 +159,7 @@ impl Scheduler {
         if !self.config.service_account {
             errors.extend(validate::without_account(&self.service.spec));
         }
+        errors.extend(validate::too_large(&self.service));
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         if !errors.is_empty() {
             let Some(old) = old.filter(|_| !errors.iter().any(|e| e.fatal)) else {

@@ -1,6 +1,6 @@
 //! What a config update may not change.
 
-use crate::spec::{Limit, PodSpec, ServiceSpec, TaskSpec, VolumeSpec};
+use crate::spec::{Limit, PodSpec, Service, ServiceSpec, TaskSpec, VolumeSpec};
 use std::collections::BTreeMap;
 
 /// A reason why a service can't be run, or not be changed to this.
@@ -70,6 +70,26 @@ pub fn without_account(new: &ServiceSpec) -> Vec<ConfigurationError> {
         let names: Vec<&str> = task.transport_encryption.iter().map(|e| e.name.as_str()).collect();
         let message = "transport encryption needs a service account (DCOS_SERVICE_ACCOUNT_CREDENTIAL)";
         error(field, None, names.join(", "), message)
+    });
+    errors.collect()
+}
+
+/// The largest value that can be stored, bytes: what ZooKeeper accepts.
+pub(super) const MAX_VALUE: usize = 1_000_000;
+
+/// Why `new` can't be stored. Refused here, what runs goes on; refused by the store, the scheduler would end.
+pub fn too_large(new: &Service) -> Vec<ConfigurationError> {
+    // plain data, whose serialization can't fail
+    let bytes = |json: serde_json::Result<Vec<u8>>| json.map_or(0, |json| json.len());
+    let parts =
+        [("pods", bytes(serde_json::to_vec(&new.spec))), ("plans", bytes(serde_json::to_vec(&new.plans)))];
+    let large = parts.into_iter().filter(|(_, bytes)| *bytes > MAX_VALUE);
+    let errors = large.map(|(field, bytes)| {
+        let message = format!(
+            "stored, this takes {bytes} bytes, and at most {MAX_VALUE} can be stored: fetch large files with `uris` instead \
+             of config templates, or split the service"
+        );
+        error(field.to_owned(), None, format!("{bytes} bytes"), &message)
     });
     errors.collect()
 }

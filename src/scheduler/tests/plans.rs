@@ -452,3 +452,52 @@ fn what_an_update_may_change_is_not_refused() {
     );
     assert_eq!(validate::update(None, &long(format!("/{}/n", "n".repeat(62))), true), []);
 }
+
+#[test]
+fn a_configuration_that_no_store_takes_is_refused_and_what_runs_goes_on() {
+    assert_eq!(validate::MAX_VALUE, crate::store::MAX_VALUE_BYTES);
+    let mut world = World::deployed(SERVICE);
+    let with = |bytes: usize| SERVICE.replace("cmd: web", &format!("cmd: {}", "w".repeat(bytes)));
+    world.yaml = with(990_000);
+    world.restart();
+    world.steps(10);
+    assert_eq!(world.status("deploy"), Status::Complete);
+    world.yaml = with(1_000_000);
+    world.restart();
+    let errors = world.scheduler.plan("deploy").unwrap().errors.clone();
+    assert!(errors.len() == 1 && errors[0].contains("at most 1000000 can be stored"), "{errors:?}");
+    assert_eq!(world.running.len(), 3);
+    let steps = vec![format!("[{}]", "w".repeat(100)); 10_000].join(", ");
+    let yaml = SERVICE.replace(
+        "server: {goal: RUNNING, cmd: web",
+        &format!("{}: {{goal: RUNNING, cmd: web", "w".repeat(100)),
+    );
+    let plans = format!("plans: {{deploy: {{phases: {{web: {{pod: web, steps: [default: [{steps}]]}}}}}}}}");
+    let large = validate::too_large(&service(&format!("{yaml}{plans}")));
+    assert_eq!(large.iter().map(|e| e.field.as_str()).collect::<Vec<_>>(), ["plans"]);
+}
+
+#[test]
+fn a_pod_comes_back_as_a_whole_when_the_last_of_its_failed_tasks_has_waited() {
+    let yaml = "
+name: hello
+pods:
+  web:
+    count: 1
+    tasks:
+      server: {goal: RUNNING, cmd: c, cpus: 0.1}
+      helper: {goal: RUNNING, essential: false, cmd: c, cpus: 0.1}
+";
+    let mut world = World::new(&format!("{yaml}{BACKOFF}"));
+    world.steps(4);
+    assert_eq!((launched(&mut world).len(), world.status("deploy")), (2, Status::Complete));
+    fail(&mut world, "web-0-helper");
+    world.steps(6);
+    fail(&mut world, "web-0-server");
+    world.steps(9);
+    assert_eq!(launched(&mut world), Vec::<String>::new(), "the helper alone would have waited long enough");
+    world.steps(4);
+    let mut both = launched(&mut world);
+    both.sort();
+    assert_eq!(both, ["web-0-helper", "web-0-server"]);
+}
