@@ -195,6 +195,18 @@ fn what_an_update_will_do_is_told_with_the_order_the_reasons_and_without_secrets
     assert_eq!(code, Some(0), "{errors}");
     let shown: serde_json::Value = serde_json::from_str(&said).expect("JSON");
     assert_eq!((&shown["plans"], &shown["pods"][1]["restarts"]), (&json!([]), &false.into()));
+    // a plan for updates that leaves out what has changed
+    let plans =
+        "plans: {deploy: {phases: {db: {pod: db}, web: {pod: web}}}, update: {phases: {db: {pod: db}}}}";
+    std::fs::write(folder.path().join("before.yml"), format!("{SERVICE}{plans}\n")).unwrap();
+    let after = format!("{SERVICE}{plans}\n").replace("cmd: web", "cmd: web2");
+    std::fs::write(folder.path().join("after.yml"), after).unwrap();
+    let (code, said, errors) = diff("--from before.yml --to after.yml");
+    let web = "  web: changed, but no step of the plan launches its tasks: they go on as they are\n";
+    assert!(
+        code == Some(0) && said.contains(web) && said.ends_with("No task starts anew.\n"),
+        "{said}{errors}"
+    );
     let (code, _, errors) = diff("--from gone.json --to new.json");
     assert!(code == Some(1) && errors.contains("gone.json"), "{errors}");
 }

@@ -72,7 +72,8 @@ impl Scheduler {
         Some(step.status() == Status::Complete)
     }
 
-    /// What operators see of a step's status: its own, or that its whole pod instance is paused.
+    /// What operators see of a step's status: its own, or that its whole pod instance is paused. The SDK shows PAUSED as soon
+    /// as a complete step's pod is to be paused; here it is PAUSING until the tasks do nothing.
     pub fn step_status(&self, step: &Step) -> &'static str {
         let status = step.status();
         let seen = || {

@@ -176,6 +176,14 @@ impl Preview {
         tasks.iter().map(fate).collect()
     }
 
+    /// Whether a plan launches tasks of a pod. One that changes is left as it is where the author's plan for updates does
+    /// not name it.
+    pub fn launches(&self, pod: &PodType) -> bool {
+        let mut open =
+            self.plans().into_iter().flat_map(Plan::steps).filter(|s| s.status() != Status::Complete);
+        open.any(|step| step.requirement().is_some_and(|r| r.pod == *pod))
+    }
+
     /// Tasks of pods that stay, which the service no longer has: they are ended at once, in no plan's order.
     pub fn ended(&self) -> Vec<String> {
         let accepted = self.scheduler.iter().filter(|_| self.refusals.is_empty());

@@ -111,7 +111,7 @@ fn is_stub_universe(file: &Path) -> anyhow::Result<bool> {
     Ok(json.get("packages").is_some_and(Value::is_array))
 }
 
-/// Whether a pod's tasks start anew.
+/// Whether a pod's tasks have to start anew, to be as the new version says.
 fn restarts(pod: &PodPreview) -> bool {
     pod.changes.iter().any(|(_, restarts)| *restarts)
 }
@@ -128,7 +128,7 @@ fn text(name: &str, preview: &Preview) -> String {
     };
     section("Refused because of", preview.refusals.iter().map(|why| format!("  {why}")).collect());
     section("Service", preview.service.iter().map(|change| format!("  {}", line(change))).collect());
-    section("Pods", preview.pods.iter().flat_map(|p| pod_lines(p, refused)).collect());
+    section("Pods", preview.pods.iter().flat_map(|p| pod_lines(p, preview)).collect());
     section("Ended at once", preview.ended().into_iter().map(|task| format!("  {task}")).collect());
     for plan in preview.plans() {
         // writing to a String cannot fail
@@ -140,14 +140,19 @@ fn text(name: &str, preview: &Preview) -> String {
     text
 }
 
-fn pod_lines(pod: &PodPreview, refused: bool) -> Vec<String> {
+fn pod_lines(pod: &PodPreview, preview: &Preview) -> Vec<String> {
     let count = |n: u32| format!("{n} instance{}", if n == 1 { "" } else { "s" });
     let what = match (pod.before, pod.after) {
         (None, after) => format!("new, {}", count(after.unwrap_or_default())),
         (Some(before), None) => format!("removed, {}", count(before)),
         (Some(_), Some(_)) if pod.changes.is_empty() => "unchanged".to_owned(),
-        (Some(_), Some(_)) if refused => "changed".to_owned(),
-        (Some(_), Some(_)) if restarts(pod) => "its tasks start anew".to_owned(),
+        (Some(_), Some(_)) if !preview.refusals.is_empty() => "changed".to_owned(),
+        (Some(_), Some(_)) if restarts(pod) && preview.launches(&pod.pod) => {
+            "its tasks start anew".to_owned()
+        }
+        (Some(_), Some(1..)) if restarts(pod) => {
+            "changed, but no step of the plan launches its tasks: they go on as they are".to_owned()
+        }
         (Some(_), Some(_)) => "changed, its tasks go on".to_owned(),
     };
     let mut lines = vec![format!("  {}: {what}", pod.pod)];
@@ -268,7 +273,7 @@ fn data(name: &str, preview: &Preview) -> Value {
             "pod": p.pod.as_str(),
             "oldCount": p.before,
             "newCount": p.after,
-            "restarts": restarts(p),
+            "restarts": restarts(p) && (!preview.refusals.is_empty() || preview.launches(&p.pod)),
             "changes": changes.collect::<Vec<_>>(),
         })
     };

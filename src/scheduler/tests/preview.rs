@@ -162,4 +162,9 @@ fn the_plan_for_updates_says_what_waits_for_an_operator() {
     assert_eq!((plan.name.as_str(), plan.phases().len()), ("deploy", 1));
     assert!(plan.steps().all(|s| s.interrupted));
     assert_eq!(fates(&preview).len(), 2);
+    // what the plan for updates does not name is left as it is, changed or not
+    let preview = of(&old, &old.replace("cmd: web", "cmd: web2").replace("cmd: serve", "cmd: serve2"));
+    let changed: Vec<_> =
+        preview.pods.iter().map(|p| (!p.changes.is_empty(), preview.launches(&p.pod))).collect();
+    assert_eq!(changed, [(true, false), (false, false), (true, true)]);
 }
