@@ -379,8 +379,11 @@ fn the_plan_of_a_removal_ends_tasks_gives_back_each_agents_reservations_and_leav
     assert_eq!(phases, expected);
     let mut kills: Vec<String> =
         plan.phases().next().unwrap().steps().iter().map(|s| s.name.clone()).collect();
-    ids.iter_mut().for_each(|id| *id = format!("kill-task-{id}"));
-    (kills.sort(), ids.sort());
+    for id in &mut ids {
+        *id = format!("kill-task-{id}");
+    }
+    kills.sort();
+    ids.sort();
     assert_eq!(kills, ids);
     world.steps(4);
     let refused =

@@ -7,6 +7,7 @@ fn text_that_is_not_yaml_is_an_error_with_a_place() {
     let bomb: String = (1..9)
         .map(|i| format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 9].join(",")))
         .fold("a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned(), |all, line| all + &line);
+    let deep = (0..200).map(|n| " ".repeat(n) + "a:\n").collect::<String>();
     let cases = [
         ("", Code::Document),
         ("name: a\n---\nname: b\n", Code::Document),
@@ -18,7 +19,7 @@ fn text_that_is_not_yaml_is_an_error_with_a_place() {
         (&"[".repeat(100_000), Code::Limit),
         (&"- ".repeat(100_000), Code::Limit),
         (&"? ".repeat(100_000), Code::Limit),
-        (&(0..200).map(|n| format!("{}a:\n", " ".repeat(n))).collect::<String>(), Code::Limit),
+        (&deep, Code::Limit),
         (&"x".repeat(2 << 20), Code::Limit),
         (&bomb, Code::Limit),
     ];
