@@ -6,6 +6,7 @@ use crate::wire::{CallType, Roles};
 
 /// Whether offers are wanted, told to the master no more often than it likes: revives come from a bucket of tokens.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // each says one thing, in any combination
 pub struct Demand {
     suppressed: bool,
     /// Offers came since: they were on their way, or the master has not heard it.

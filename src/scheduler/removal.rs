@@ -229,7 +229,9 @@ impl Scheduler {
             if !about.is_empty() || self.left_over.has(agent, id) {
                 self.missing.insert(id.to_owned(), now + GIVEN);
             }
-            about.into_iter().for_each(|of| self.give_up_owner(of));
+            for of in about {
+                self.give_up_owner(of);
+            }
         }
     }
 

@@ -585,7 +585,9 @@ fn nothing_is_waited_for_on_an_agent_that_an_operator_has_declared_gone() {
         let tasks = world.scheduler.tasks().values().map(|t| t.info.task_id.clone());
         let gone: Vec<TaskId> = tasks.collect();
         let tell = |world: &mut World| {
-            gone.iter().for_each(|id| world.report(id, TaskState::GoneByOperator, None));
+            for id in &gone {
+                world.report(id, TaskState::GoneByOperator, None);
+            }
             world.step();
         };
         if known_before {
