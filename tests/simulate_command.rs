@@ -89,3 +89,25 @@ fn agents_come_from_a_file_and_what_is_wrong_with_it_has_a_place() {
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(error.contains(&format!("{path}:3:3: error[S005]: unknown field `cpu`")), "{error}");
 }
+
+#[test]
+fn lives_with_faults_are_counted_and_replayed_and_what_is_no_incident_is_refused() {
+    let lives =
+        simulate(("2", ""), &["--seed", "3", "--runs", "4", "--faults", "agents,crash", "--output", "json"]);
+    let outcome = json(&lives);
+    assert_eq!(lives.status.code(), Some(0));
+    assert_eq!((&outcome["runs"], &outcome["failure"]), (&4.into(), &Value::Null));
+    let again = simulate(("2", ""), &["--seed", "3", "--replay", "crash@9,cut-agent@4.5s+30#1"]);
+    assert_eq!(again.status.code(), Some(0));
+    assert!(text(&again).contains("1 life of the service"), "{again:?}");
+    for (arguments, said) in [
+        (&["--replay", "crash@x"][..], "`crash@x` is no incident"),
+        (&["--faults", "earthquake"], "`earthquake`"),
+        (&["--runs", "0"], "--runs"),
+    ] {
+        let refused = simulate(("2", ""), arguments);
+        assert_ne!(refused.status.code(), Some(0), "{arguments:?}");
+        let error = String::from_utf8_lossy(&refused.stderr);
+        assert!(error.contains(said), "{error}");
+    }
+}
