@@ -301,8 +301,11 @@ impl<'a> Evaluator<'a> {
             return Executor::Joined(Box::new(executor));
         }
         self.reasons.begin("executor", "a new one");
-        let stored = kept().find_map(|s| s.info.executor.as_ref()).map(|e| e.resources.clone());
-        let stored = stored.unwrap_or_default();
+        // Executors of before may differ: siblings that were not launched with the last one still have theirs.
+        let stored: Vec<Resource> = kept()
+            .filter_map(|s| s.info.executor.as_ref())
+            .flat_map(|e| e.resources.iter().cloned())
+            .collect();
         let overhead = self.context.executor;
         let mut resources = Vec::new();
         for (name, amount) in [("cpus", overhead.cpus), ("mem", overhead.mem), ("disk", overhead.disk)] {

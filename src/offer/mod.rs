@@ -126,7 +126,7 @@ pub struct AgentOffer {
 }
 
 impl AgentOffer {
-    /// Puts offers together that are of the same agent and for the same role. Reservations that are somebody else's are
+    /// Puts offers together that are of the same agent and for the same role; Mesos takes no others in one ACCEPT. Reservations that are somebody else's are
     /// left out: those without `resource_id` label, of another role or of another framework.
     pub fn group<'a>(offers: impl IntoIterator<Item = &'a Offer>, roles: &[String]) -> Vec<Self> {
         let mut groups: Vec<Self> = Vec::new();

@@ -117,6 +117,10 @@ impl Spread {
 }
 
 /// The tasks of a pod, without those of one of its instances.
+///
+/// All tasks that are stored count, whether they run or not: what has finished or is being taken down still holds
+/// its reservations. The SDK knows a pod's tasks by how their names begin, and so counts those of a pod `web-proxy` for the pod
+/// `web`, too; here a pod's tasks are its own.
 #[derive(Clone, Debug, Default)]
 pub struct Peers<'a> {
     spread: Option<&'a Spread>,
@@ -261,12 +265,15 @@ pub fn check(rule: &PlacementRule, here: &Located, peers: &Peers<'_>) -> Result<
         Ok::<bool, String>(found)
     };
     let max = |n: usize| match values.iter().find(|v| count(v) >= n) {
-        _ if values.is_empty() => Err(format!("{field}: the agent has none")),
         Some(v) => Err(format!("{field} {v} has {} of at most {n} tasks of this pod", count(v))),
         None => Ok(()),
     };
+    let there = || if values.is_empty() { Err(format!("{field}: the agent has none")) } else { Ok(()) };
     match &rule.operator {
-        PlacementOperator::Unique => max(1),
+        PlacementOperator::Unique => there().and_then(|()| max(1)),
+        // As in the SDK: an agent without the attribute is in none of the groups, and so in none that is full. Regions and
+        // zones are another matter: an agent that does not tell its own is in one nevertheless.
+        PlacementOperator::MaxPer(n) if field.starts_with('@') => there().and_then(|()| max(*n as usize)),
         PlacementOperator::MaxPer(n) => max(*n as usize),
         PlacementOperator::Cluster(want) | PlacementOperator::Is(want) => {
             let same = values.iter().any(|v| same_value(v, want));
@@ -354,7 +361,7 @@ mod tests {
             ("rack", MaxPer(4), "c", true),
             ("rack", Unique, "c", false),
             ("nothing", Unique, "a", false),
-            ("nothing", MaxPer(9), "a", false),
+            ("nothing", MaxPer(1), "a", true),
             ("hostname", Cluster("a".into()), "a", true),
             ("hostname", Cluster("a".into()), "b", false),
             ("@region", Cluster("home".into()), "a", true),
@@ -414,7 +421,8 @@ mod tests {
     fn without_zone_or_region_rules_about_them_fail() {
         let nowhere = Located { hostname: "a".into(), ..Located::default() };
         for field in ["@zone", "@region"] {
-            for operator in [PlacementOperator::Unique, PlacementOperator::Is("z1".into())] {
+            let is = PlacementOperator::Is("z1".into());
+            for operator in [PlacementOperator::Unique, PlacementOperator::MaxPer(9), is] {
                 let rule = PlacementRule { field: field.into(), operator };
                 assert!(check(&rule, &nowhere, &[]).is_err(), "{rule:?}");
             }

@@ -238,7 +238,8 @@ impl Evaluator<'_> {
             ranges => ranges.iter().flat_map(|(a, b)| *a..=*b).find(free),
         };
         let number = match spec.port {
-            0 => before.or_else(chosen),
+            // unless another port of the pod has got its number since
+            0 => before.filter(free).or_else(chosen),
             number => Some(number),
         };
         if let Some(number) = number {

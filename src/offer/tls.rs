@@ -2,7 +2,8 @@
 //!
 //! On DC/OS a service gets a certificate for each such task from the cluster's authority and puts it into the secret
 //! store. This program does not do that (yet): it mounts the secrets from where the SDK puts them, so certificates that
-//! are there, because the SDK or an operator has put them there, are used. Names and paths are the SDK's.
+//! are there, because the SDK or an operator has put them there, are used, and are not deleted in the end. Names and paths
+//! are the SDK's.
 
 use super::{ServiceContext, task_info};
 use crate::spec::{PodSpec, TaskSpec, TransportEncryptionSpec, task_instance_name};

@@ -353,3 +353,88 @@ fn a_pod_instance_keeps_its_role_until_it_is_replaced() {
     let reasons = lines(&case.evaluate(&offer).reasons);
     assert_eq!(reasons[0], "FAIL(role): the pod's role is group, the offer's weather-role");
 }
+
+#[test]
+fn only_reservations_that_are_this_frameworks_are_looked_at() {
+    let reserved = |role: &str, labels: &[(&str, &str)]| {
+        let mut all = crate::wire::Labels::default();
+        labels.iter().for_each(|(key, value)| all.push(key, *value));
+        Resource::scalar("cpus", 1.0, role).reserved(role, "p", all)
+    };
+    let id = ("resource_id", "x");
+    let cases = [
+        (reserved("weather-role", &[id, ("framework_id", "F")]), true),
+        (reserved("weather-role", &[id]), true),
+        (reserved("weather-role", &[id, ("framework_id", "G")]), false),
+        (reserved("weather-role", &[("framework_id", "F")]), false),
+        (reserved("other", &[id]), false),
+        (Resource::scalar("cpus", 1.0, "weather-role"), true),
+    ];
+    for (resource, kept) in cases {
+        let offer = crate::wire::Offer {
+            framework_id: "F".into(),
+            resources: vec![resource.clone()],
+            ..crate::wire::Offer::default()
+        };
+        let groups = AgentOffer::group([&offer], &["weather-role".to_owned()]);
+        assert_eq!(groups[0].resources.len(), usize::from(kept), "{resource:?}");
+    }
+}
+
+#[test]
+fn disks_of_resource_providers_say_whose_they_are_in_every_operation() {
+    let volume = "
+      server: {goal: RUNNING, cmd: c, cpus: 1, volume: {path: data, type: MOUNT, size: 100}}";
+    let provider = json!({"value": "provider"});
+    let disk = Resource { provider_id: Some(provider.clone()), ..mount_disk(200.0, None) };
+    let offer = AgentOffer { resources: agent().resources.into_iter().chain([disk]).collect(), ..agent() };
+    let launch = Case::new(pod(volume)).launch(&offer);
+    let shown = operations(&launch.operations);
+    let at = |name: &str| shown.iter().position(|o| o == name).unwrap_or_else(|| panic!("{shown:?}"));
+    let reserved = &to_json(&launch.operations[at("Reserve disk 200")])["reserve"]["resources"][0];
+    let created =
+        launch.operations[at("Create disk 200")].create.clone().expect("a volume").volumes.remove(0);
+    assert_eq!((&reserved["provider_id"], created.provider_id.as_ref()), (&provider, Some(&provider)));
+    let given = to_json(&unexpected(&AgentOffer { resources: vec![created], ..agent() }, &|_| false));
+    let (destroyed, unreserved) =
+        (&given[0]["destroy"]["volumes"][0], &given[1]["unreserve"]["resources"][0]);
+    assert_eq!((&destroyed["provider_id"], &unreserved["provider_id"]), (&provider, &provider));
+    assert_eq!(unreserved["disk"], json!({"source": {"type": "MOUNT"}}), "the disk, and no volume any more");
+}
+
+#[test]
+fn a_port_of_a_container_that_another_port_has_got_since_is_chosen_anew() {
+    let tasks = |more: &str| {
+        format!(
+            "    networks: {{dcos: {{}}}}
+    tasks:
+      server: {{goal: RUNNING, cmd: c, cpus: 1, ports: {{web: {{port: 0, env-key: A}}{more}}}}}
+"
+        )
+    };
+    let mut case = Case::new(pod_of(&tasks("")));
+    let offer = case.launched(TaskState::Failed);
+    let numbers = |launch: Launch| -> BTreeMap<String, u16> {
+        let ports = task_info::port_numbers(&launch.tasks[0].info);
+        ports.map(|(name, number)| (name.to_owned(), number)).collect()
+    };
+    assert_eq!(numbers(case.launch(&offer)), BTreeMap::from([("web".to_owned(), 1025)]));
+    case.pod = pod_of(&tasks(", fixed: {port: 1025}"));
+    let expected = BTreeMap::from([("web".to_owned(), 1026), ("fixed".to_owned(), 1025)]);
+    assert_eq!(numbers(case.launch(&offer)), expected);
+}
+
+#[test]
+fn an_executor_takes_over_what_any_executor_of_its_pod_has_reserved() {
+    let two = "
+      helper: {goal: RUNNING, cmd: help, cpus: 1}
+      server: {goal: RUNNING, cmd: serve, cpus: 1}";
+    let mut case = Case::new(pod(two));
+    let offer = case.launched(TaskState::Failed);
+    let first = case.stored[0].1.executor.as_mut().expect("an executor");
+    first.resources.retain(|r| r.name != "disk");
+    let shown = operations(&case.launch(&offer).operations);
+    assert_eq!(shown, ["LaunchGroup pod-1-helper", "LaunchGroup pod-1-server"]);
+    case.context.executor.mem = 48.0;
+    assert_eq!(operations(&case.launch(&offer).operations)[0], "Reserve mem 16");
+}
