@@ -73,7 +73,7 @@ impl Demand {
         self.revive |= self.declined || self.suppressed;
     }
 
-    fn may_revive(&mut self, now: f64) -> bool {
+    pub(super) fn may_revive(&mut self, now: f64) -> bool {
         self.tokens = (self.tokens + (now - self.refilled).max(0.0) / SECONDS_PER_TOKEN).min(TOKENS);
         self.refilled = now;
         if self.tokens < 1.0 || now - self.last_revive < REVIVE_INTERVAL {

@@ -214,8 +214,9 @@ impl Scheduler {
         let roles = self.roles();
         let gpus =
             spec.pods.iter().flat_map(|p| &p.tasks).any(|t| t.resource_set.gpus.is_some_and(|g| g >= 1.0));
-        let mut capabilities = vec![capability("PARTITION_AWARE"), capability("RESERVATION_REFINEMENT")];
-        capabilities.push(capability("MULTI_ROLE"));
+        // A service with a single role could do without MULTI_ROLE, as the SDK's do; with it, roles can come and go.
+        let mut capabilities =
+            ["PARTITION_AWARE", "RESERVATION_REFINEMENT", "MULTI_ROLE"].map(capability).to_vec();
         if gpus {
             capabilities.push(capability("GPU_RESOURCES"));
         }
@@ -236,13 +237,16 @@ impl Scheduler {
         }
     }
 
-    /// The roles that offers are wanted for.
+    /// The roles that offers are wanted for. Those of pods that the service no longer has are among them as long as it has
+    /// tasks of such pods: what these have reserved is offered to nobody else, and has to be given back.
     fn roles(&self) -> Vec<String> {
+        let before = self.configurations.values().flat_map(|c| &c.pods);
+        let pods = self.service.spec.pods.iter().chain(before);
+        let bases: BTreeSet<&str> = pods.map(|p| p.pre_reserved_role.as_str()).collect();
         let mut roles = Vec::new();
         for own in std::iter::once(&self.config.role).chain(&self.config.former_roles) {
-            let pods =
-                self.service.spec.pods.iter().map(|p| crate::offer::pod_role(own, &p.pre_reserved_role));
-            for role in std::iter::once(own.clone()).chain(pods) {
+            let refined = bases.iter().map(|base| crate::offer::pod_role(own, base));
+            for role in std::iter::once(own.clone()).chain(refined) {
                 if !roles.contains(&role) {
                     roles.push(role);
                 }

@@ -173,11 +173,7 @@ impl Task {
 
     /// Whether it may be running now, on an agent that can be reached.
     pub fn is_live(&self) -> bool {
-        self.was_launched()
-            && matches!(
-                self.state(),
-                TaskState::Staging | TaskState::Starting | TaskState::Running | TaskState::Killing
-            )
+        self.was_launched() && may_run(self.state())
     }
 
     /// The configuration that it was launched with.
@@ -199,6 +195,11 @@ impl Task {
             Goal::Once => self.state() == TaskState::Finished,
         }
     }
+}
+
+/// Whether a task in this state may be running, on an agent that can be reached.
+pub(super) fn may_run(state: TaskState) -> bool {
+    matches!(state, TaskState::Staging | TaskState::Starting | TaskState::Running | TaskState::Killing)
 }
 
 /// Whether a task's readiness check has passed with this status, or there is none.

@@ -1,6 +1,7 @@
 //! The scheduler against a small cluster in memory, which keeps account of every resource as Mesos does.
 
 mod calls;
+mod intake;
 mod operators;
 mod plans;
 mod preview;

@@ -1,5 +1,6 @@
 //! Subscription, status updates, reconciliation and kills.
 
+use super::state::may_run;
 use super::{KILL_RETRY, Scheduler, Task, Tasks, path};
 use crate::offer::AgentOffer;
 use crate::plan::{PodInstance, Subject, Work};
@@ -151,10 +152,13 @@ impl Scheduler {
             Some(instance) => self.update_task(now, &instance, status),
             // A task that is not in the state must not run: it was launched by somebody else in this service's name, or
             // replaced while its agent was away.
-            None if may_run(status.state) => {
-                let (task_id, agent_id) = (status.task_id.clone(), status.agent_id.clone());
-                self.call(CallType::Kill, |c| c.kill = Some(Kill { task_id, agent_id, kill_policy: None }));
+            None if may_run(status.state) => self.kill(now, &status.task_id),
+            // Nobody is left to be ended.
+            None if status.state == TaskState::Unknown => {
+                self.kills.remove(&status.task_id);
             }
+            // To a KILL of a task that it can't reach, the master answers just this; an answer to that would go on for ever.
+            // Once the agent is back, the master says that the task runs.
             None => {}
         }
         self.acknowledge(status);
@@ -244,11 +248,6 @@ impl Scheduler {
             self.write_notes(&instance);
         }
     }
-}
-
-/// Whether a task in a state runs, or may run again.
-fn may_run(state: TaskState) -> bool {
-    !state.is_terminal() && !matches!(state, TaskState::Unknown | TaskState::GoneByOperator)
 }
 
 /// Takes a status into what is known about a task.
