@@ -6,7 +6,7 @@
 //! Messages go to stderr; stdout holds only what was asked for (`-get-task-ip`).
 
 mod certs;
-mod dns;
+pub(crate) mod dns;
 mod flags;
 pub(crate) mod print;
 mod resolve;

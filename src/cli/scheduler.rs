@@ -111,6 +111,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
         }
     }
     let masters: Masters = args.master.parse()?;
+    // The name that the masters of DC/OS have; another one is of another kind of cluster.
+    let may_be_dcos = masters.urls().iter().any(|url| url.host_str() == Some("leader.mesos"));
     let credentials = args.credentials.as_deref().map(Credentials::from_file).transpose()?;
     let client = Client::new(masters, credentials)?;
     if args.state.to_str().is_some_and(|s| s.starts_with("zk://")) {
@@ -126,7 +128,10 @@ fn run(args: &Args) -> anyhow::Result<()> {
         let address = (args.api_address, args.api_port);
         let listener = tokio::net::TcpListener::bind(address).await.map_err(RunError::Api)?;
         let port = listener.local_addr()?.port();
-        let config = Config::from_env(&env, &loaded.service.spec, port)?;
+        let mut config = Config::from_env(&env, &loaded.service.spec, port)?;
+        if may_be_dcos && !config.uninstall {
+            config.dcos = runtime::dcos_release(runtime::RELEASE).await;
+        }
         tracing::info!(service = loaded.service.spec.name, api = %listener.local_addr()?, "starting");
         let options =
             Options { service: loaded.service, config, store: Arc::new(store), secrets, client, listener };

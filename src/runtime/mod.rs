@@ -3,8 +3,10 @@
 //! Called by the program `dagpkg-scheduler`; `dagpkg lint` uses [`load`], too. Decisions are `scheduler`'s; this room only
 //! keeps its promise that what is decided is durable before it is done.
 
+mod cluster;
 pub mod load;
 pub mod secrets;
 mod service;
 
+pub use cluster::{RELEASE, dcos_release};
 pub use service::{Options, RunError, run};

@@ -1,7 +1,7 @@
 //! The loop that drives a scheduler: events from Mesos, commands from the API and the passing of time go in, and what comes
 //! out is stored, then sent.
 
-use super::secrets;
+use super::{cluster, secrets};
 use crate::api::{CommandRequest, Handle};
 use crate::mesos::{Backoff, CallError, Client, Connection, Events, StreamEnd, SubscribeError};
 use crate::scheduler::{Config, Effect, Event, Scheduler, StartError, Stored, Write};
@@ -91,7 +91,17 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     for error in scheduler.plans().iter().flat_map(crate::plan::Plan::all_errors) {
         tracing::error!(%error, "the configuration is refused, the one before stays");
     }
+    let (name, own) = (scheduler.api_host().to_owned(), listener.local_addr().map_err(RunError::Api)?.ip());
     let scheduler = Arc::new(Mutex::new(scheduler));
+    let known = cluster::is_awaited(&name).then(|| {
+        lock(&scheduler).set_reachable(false);
+        let scheduler = Arc::clone(&scheduler);
+        let known = async move {
+            cluster::await_name(name, own).await;
+            lock(&scheduler).set_reachable(true);
+        };
+        AbortOnDrop(tokio::spawn(known).abort_handle())
+    });
     let (commands, requests) = mpsc::channel(64);
     let handle = Handle { scheduler: Arc::clone(&scheduler), commands, now: Arc::new(now.clone()) };
     let api = tokio::spawn(axum::serve(listener, crate::api::router(handle)).into_future());
@@ -105,12 +115,17 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
         })),
         () = stop => Ok(()),
     };
+    drop(known);
     tracing::info!("stopped");
     outcome
 }
 
-/// Runs something that waits for the disk.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+fn lock(scheduler: &Mutex<Scheduler>) -> MutexGuard<'_, Scheduler> {
+    scheduler.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs something that waits for the disk or for a name server.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     // The work neither panics (that would abort) nor is it cancelled.
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
@@ -204,7 +219,7 @@ impl Driver {
     }
 
     fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
-        self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.scheduler)
     }
 
     /// Takes an event in. A call that fails is an event too.
@@ -331,7 +346,7 @@ impl Subscription {
         loop {
             // Taken anew each time: the first subscription brings the framework's id.
             let framework_info = {
-                let scheduler = self.scheduler.lock().unwrap_or_else(PoisonError::into_inner);
+                let scheduler = lock(&self.scheduler);
                 scheduler.framework_info()
             };
             let subscribe = Subscribe { framework_info, suppressed_roles: Vec::new() };

@@ -1,5 +1,6 @@
 //! What the scheduler is told by its environment.
 
+use super::Release;
 use crate::offer::ExecutorOverhead;
 use crate::spec::{ReplacementPolicy, ServiceSpec};
 use std::collections::BTreeMap;
@@ -44,6 +45,8 @@ pub struct Config {
     pub implicit_reconciliation_delay: f64,
     /// Seconds from one such question to the next.
     pub implicit_reconciliation_period: f64,
+    /// The cluster's release of DC/OS, where it has one; asked for by whoever starts the scheduler, not in the environment.
+    pub dcos: Option<Release>,
     /// The service is to be removed.
     pub uninstall: bool,
     /// Seconds that Mesos keeps tasks while the scheduler is away.
@@ -160,6 +163,7 @@ impl Config {
             implicit_reconciliation_delay: number(env, "IMPLICIT_RECONCILIATION_DELAY_MS", 0.0)? / 1000.0,
             implicit_reconciliation_period: number(env, "IMPLICIT_RECONCILIATION_PERIOD_MS", 3_600_000.0)?
                 / 1000.0,
+            dcos: None,
             uninstall: env.contains_key("SDK_UNINSTALL"),
             failover_timeout: FAILOVER_TIMEOUT,
         })

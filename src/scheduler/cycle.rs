@@ -28,9 +28,10 @@ pub(super) struct Touched {
 }
 
 impl Scheduler {
+    /// Uses or answers all offers of an event at once: there is no queue that could overflow, as the SDK's can.
     pub(super) fn cycle(&mut self, now: f64, mut offers: Vec<Offer>) {
         offers.sort_by(|a, b| a.id.cmp(&b.id));
-        if self.reconciling.is_open() {
+        if self.reconciling.is_open() || self.awaits_name() {
             return self.decline(offers.into_iter().map(|o| o.id).collect(), SHORT_DECLINE);
         }
         self.settle(now);

@@ -19,6 +19,7 @@ mod matching;
 mod pause;
 mod preview;
 mod recovery;
+mod release;
 mod removal;
 mod replace;
 mod sent;
@@ -37,6 +38,7 @@ pub use counters::Counters;
 pub use left_over::LeftOver;
 pub use matching::OfferOutcome;
 pub use preview::{Deployment, Fate, PodPreview, Preview, PreviewError, preview};
+pub use release::Release;
 pub use start::{StartError, Stored};
 pub use state::{Ids, Notes, Task, Write, path, store};
 pub use validate::same_tasks;
@@ -101,6 +103,7 @@ const KILL_RETRY: f64 = 5.0;
 
 /// A service's state and plans.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // they have nothing to do with each other
 pub struct Scheduler {
     config: Config,
     service: Service,
@@ -112,6 +115,8 @@ pub struct Scheduler {
     plans: Plans,
     deploy_noted: bool,
     connected: bool,
+    /// Tasks reach the API by the name that they are told.
+    reachable: bool,
     master_region: Option<String>,
     reconciling: updates::Reconciling,
     /// Tasks to be ended, and when to ask again.
@@ -290,6 +295,21 @@ impl Scheduler {
         self.plans().iter().find(|p| p.name == name)
     }
 
+    /// Tells whether tasks reach the API by the name that they are told. Until they do, nothing is launched: tasks whose
+    /// config templates can't be fetched fail.
+    pub fn set_reachable(&mut self, reachable: bool) {
+        self.reachable = reachable;
+    }
+
+    /// The name by which tasks reach the API.
+    pub fn api_host(&self) -> &str {
+        &self.config.api_host
+    }
+
+    fn awaits_name(&self) -> bool {
+        !self.reachable && !self.config.uninstall
+    }
+
     /// Whether the master can be reached.
     pub fn is_connected(&self) -> bool {
         self.connected
@@ -320,6 +340,11 @@ impl Scheduler {
         let mut reasons = step.errors.clone();
         if !self.connected {
             reasons.push("not connected to the Mesos master".to_owned());
+        }
+        if self.awaits_name() {
+            let name = &self.config.api_host;
+            reasons
+                .push(format!("waits until {name} is this scheduler's address: its tasks will look there"));
         }
         if self.reconciling.is_open() {
             reasons.push("waits for the master to say how tasks of before are".to_owned());

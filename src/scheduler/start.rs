@@ -4,7 +4,8 @@ use super::recovery::RECOVERY;
 use super::sent::{Sent, Unheard};
 use super::state::{Ids, Notes, Task, Writes, path};
 use super::{
-    Config, Counters, Effect, LeftOver, Scheduler, Tasks, Touched, Wanted, demand, replace, updates, validate,
+    Config, Counters, Effect, LeftOver, Scheduler, Tasks, Touched, Wanted, demand, release, replace, updates,
+    validate,
 };
 use crate::offer::label;
 use crate::plan::{self, BuildError, Due, Order, Plan, Plans, Requirement, Status, StepAt};
@@ -86,6 +87,7 @@ impl Scheduler {
             plans: Plans::default(),
             deploy_noted: false,
             connected: false,
+            reachable: true,
             master_region: None,
             reconciling: updates::Reconciling::default(),
             kills: Due::default(),
@@ -160,6 +162,7 @@ impl Scheduler {
             errors.extend(validate::without_account(&self.service.spec));
         }
         errors.extend(validate::too_large(&self.service));
+        errors.extend(self.config.dcos.into_iter().flat_map(|r| release::unsupported(&self.service.spec, r)));
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         if !errors.is_empty() {
             let Some(old) = old.filter(|_| !errors.iter().any(|e| e.fatal)) else {

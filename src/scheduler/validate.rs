@@ -106,7 +106,12 @@ pub fn for_tasks(pod: &PodSpec) -> PodSpec {
     PodSpec { count: 0, placement: None, allow_decommission: false, ..pod.clone() }
 }
 
-fn error(field: String, before: Option<String>, value: String, message: &str) -> ConfigurationError {
+pub(super) fn error(
+    field: String,
+    before: Option<String>,
+    value: String,
+    message: &str,
+) -> ConfigurationError {
     ConfigurationError { field, before, value, message: message.to_owned(), fatal: false }
 }
 

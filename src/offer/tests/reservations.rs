@@ -358,7 +358,9 @@ fn a_pod_instance_keeps_its_role_until_it_is_replaced() {
 fn only_reservations_that_are_this_frameworks_are_looked_at() {
     let reserved = |role: &str, labels: &[(&str, &str)]| {
         let mut all = crate::wire::Labels::default();
-        labels.iter().for_each(|(key, value)| all.push(key, *value));
+        for (key, value) in labels {
+            all.push(key, *value);
+        }
         Resource::scalar("cpus", 1.0, role).reserved(role, "p", all)
     };
     let id = ("resource_id", "x");

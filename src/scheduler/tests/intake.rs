@@ -229,3 +229,81 @@ fn a_task_that_nobody_knows_is_ended_until_it_has_ended_and_only_while_it_can_be
     assert_eq!(kills(22, Some(TaskState::Killed)), 0);
     assert_eq!(kills(40, None), 0);
 }
+
+#[test]
+fn what_the_clusters_release_can_not_do_is_refused_with_the_release_that_can() {
+    let yaml = "
+name: hello
+pods:
+  old:
+    count: 1
+    placement: '@zone:GROUP_BY'
+    rlimits: {RLIMIT_NOFILE: {soft: 1, hard: 2}}
+    networks: {mesos-bridge: {host-ports: [80], container-ports: [8080]}}
+    secrets: {s: {secret: s}}
+    pre-reserved-role: fast
+    volume: {path: p, type: MOUNT, size: 1, profiles: [x]}
+    shm-size: 1
+    seccomp-unconfined: true
+    tasks:
+      t:
+        goal: RUNNING
+        cmd: c
+        cpus: 1
+        gpus: 1
+        ports: {web: {port: 80, vip: {port: 80}}}
+        volume: {path: q, type: MOUNT, size: 1, profiles: [x]}
+        shm-size: 1
+        resource-limits: {cpus: 2}
+  new:
+    count: 1
+    placement: 'hostname:UNIQUE'
+    volume: {path: p, type: MOUNT, size: 1}
+    tasks:
+      t: {goal: RUNNING, cmd: c, cpus: 1, ports: {web: {port: 0, env-key: W}}}
+";
+    let refused = |version: &str| {
+        let service = service(yaml);
+        let mut config = Config::from_env(&BTreeMap::new(), &service.spec, 8080).expect("a configuration");
+        config.dcos = Release::of(version);
+        match Scheduler::start(config, service, &Stored::new(), [1; 16]) {
+            Err(StartError::Refused(why)) => why,
+            Err(other) => panic!("{other}"),
+            Ok(_) => Vec::new(),
+        }
+    };
+    let cases = [("1.7", 12), ("1.8", 11), ("1.9", 8), ("1.10", 6), ("1.11", 5), ("1.12.3", 3), ("1.13", 3)];
+    for (version, many) in cases.into_iter().chain([("1.14", 1), ("2.0.0", 1), ("2.1", 0), ("", 0)]) {
+        assert_eq!(refused(version).len(), many, "{version}: {:#?}", refused(version));
+    }
+    assert_eq!(
+        refused("2.0"),
+        [
+            "Field: 'pods.old.tasks.t.resource-limits'; Value: 'used'; Message: 'needs DC/OS 2.1 or later, the \
+          cluster has 2.0: remove it, or upgrade'; Fatal: false"
+        ]
+    );
+}
+
+#[test]
+fn offers_are_declined_briefly_until_tasks_can_reach_the_scheduler_by_its_name() {
+    let mut world = World::new(SERVICE);
+    world.scheduler.handle(0.0, Event::Subscribed { framework_id: "F".to_owned() });
+    world.scheduler.set_reachable(false);
+    let offer = world.offer();
+    let id = offer.id.value.clone();
+    let effects = world.scheduler.handle(1.0, Event::Offers(vec![offer.clone()]));
+    assert_eq!(declined(effects), [(vec![id], Some(5.0))]);
+    let step = world.scheduler.plans()[0].steps().next().expect("a step");
+    let why = world.scheduler.why(1.0, step);
+    assert!(why.iter().any(|w| w.contains("127.0.0.1")), "{why:?}");
+    world.scheduler.set_reachable(true);
+    let effects = world.scheduler.handle(2.0, Event::Offers(vec![offer.clone()]));
+    assert_eq!(of_kind(effects, CallType::Accept).len(), 1);
+    // whoever is leaving launches nothing that could need it
+    world.yaml = format!("{SERVICE}# uninstall\n");
+    let (mut leaving, _) = World::start(&world.yaml, &world.stored, 2);
+    leaving.set_reachable(false);
+    leaving.handle(3.0, Event::Subscribed { framework_id: "F".to_owned() });
+    assert_eq!(declined(leaving.handle(4.0, Event::Offers(vec![offer])))[0].1, Some(3600.0));
+}
