@@ -314,7 +314,10 @@ impl Watch {
             self.live.entry(instance.to_owned()).or_default().insert(id.clone());
         }
         let done = self.goals.get(instance) == Some(&Goal::Once) && self.done_for_good.contains(instance);
-        if done && !self.ordered.remove(instance) {
+        if done && self.ordered.remove(instance) {
+            // it is done once more, with as many tries as that takes
+            self.done_for_good.remove(instance);
+        } else if done {
             self.broken(Rule::OnceIsOnce, format!("{id} is launched, and {instance} had finished"));
         }
         let pod = task.pod_instance();
