@@ -101,6 +101,8 @@ fn what_was_mended_stays_so() {
         ("own_plans", 721_280, "start-plan@3.7s#1,mark-agent-gone@6.3s,fail-write@12"),
         // the tasks of two plans have the same resources, and each ended the other's
         ("shared_resources", 800_015, "start-plan@3.2s"),
+        // an UNRESERVE was lost, and an offer that was on its way then taken for a sign that it was carried out
+        ("sidecar", 22_010, "uninstall.lose-call@8,uninstall.stall@2.8s+10.1,update@52.5s"),
         // what a replaced pod left on an agent that was away was forgotten
         (
             "pod_volume",

@@ -58,7 +58,9 @@ impl Scheduler {
             self.demand.was_not_heard();
         }
         if sent.launched {
-            // What was not given back is offered again once the decline below is over.
+            // What was not given back is offered again once the decline below is over; until then it is missing for another
+            // reason than that it is gone.
+            self.missing.clear();
             self.tidy_at = self.tidy_at.max(now + AGAIN + SHORT_DECLINE + GATHERED);
         }
         self.unheard.offers.extend(sent.offers);
