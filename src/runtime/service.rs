@@ -87,13 +87,15 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<(),
     // Only makes ids of this run differ from those of others.
     let mut seed = [0; 16];
     getrandom::fill(&mut seed).map_err(|e| RunError::Api(std::io::Error::other(e.to_string())))?;
+    // Only DC/OS gives the names that are waited for.
+    let on_dcos = config.dcos.is_some();
     let (scheduler, effects) = Scheduler::start(config, service, &stored, seed)?;
     for error in scheduler.plans().iter().flat_map(crate::plan::Plan::all_errors) {
         tracing::error!(%error, "the configuration is refused, the one before stays");
     }
     let (name, own) = (scheduler.api_host().to_owned(), listener.local_addr().map_err(RunError::Api)?.ip());
     let scheduler = Arc::new(Mutex::new(scheduler));
-    let known = cluster::is_awaited(&name).then(|| {
+    let known = (on_dcos && cluster::is_awaited(&name)).then(|| {
         lock(&scheduler).set_reachable(false);
         let scheduler = Arc::clone(&scheduler);
         let known = async move {
