@@ -123,10 +123,10 @@ pub struct Watch {
     written_off: BTreeSet<TaskId>,
     /// Ends of tasks that were acknowledged.
     ended: BTreeMap<TaskId, TaskState>,
-    /// Instances of tasks that run once ever and did.
-    done_for_good: BTreeSet<String>,
-    /// Instances of tasks that an operator wants done once more.
-    ordered: BTreeSet<String>,
+    /// How often the task of an instance has finished.
+    finished: BTreeMap<String, u32>,
+    /// How often operators wanted the task of an instance done, beside the first time.
+    ordered: BTreeMap<String, u32>,
     /// The pod instance that a reservation was first used by.
     owners: BTreeMap<String, String>,
     /// Tasks that have reached their goal, by instance.
@@ -174,7 +174,7 @@ impl Watch {
     pub fn replaced(&mut self, pod: &str, cluster: &Cluster) {
         for task in cluster.tasks.values().filter(|t| t.pod_instance() == pod) {
             self.written_off.insert(task.info.task_id.clone());
-            self.done_for_good.remove(&task.info.name);
+            self.finished.remove(&task.info.name);
         }
     }
 
@@ -182,7 +182,7 @@ impl Watch {
     pub fn ordered(&mut self, requirement: &Requirement) {
         for name in &requirement.tasks {
             let instance = task_instance_name(&requirement.pod, requirement.index, name);
-            self.ordered.insert(instance);
+            *self.ordered.entry(instance).or_default() += 1;
         }
     }
 
@@ -288,7 +288,7 @@ impl Watch {
                 let counts =
                     status.state == TaskState::Finished && !self.written_off.contains(&status.task_id);
                 if let Some(instance) = instance.filter(|_| counts) {
-                    self.done_for_good.insert(instance.clone());
+                    *self.finished.entry(instance.clone()).or_default() += 1;
                 }
             }
             Observed::Refused(why) => self.broken(Rule::NothingIsRefused, why.clone()),
@@ -313,11 +313,10 @@ impl Watch {
         if !task.phantom {
             self.live.entry(instance.to_owned()).or_default().insert(id.clone());
         }
-        let done = self.goals.get(instance) == Some(&Goal::Once) && self.done_for_good.contains(instance);
-        if done && self.ordered.remove(instance) {
-            // it is done once more, with as many tries as that takes
-            self.done_for_good.remove(instance);
-        } else if done {
+        // once by itself, and once for each time that an operator asks for it
+        let times = |of: &BTreeMap<String, u32>| of.get(instance).copied().unwrap_or_default();
+        let done = times(&self.finished) > times(&self.ordered);
+        if done && self.goals.get(instance) == Some(&Goal::Once) {
             self.broken(Rule::OnceIsOnce, format!("{id} is launched, and {instance} had finished"));
         }
         let pod = task.pod_instance();
