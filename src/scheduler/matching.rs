@@ -7,7 +7,7 @@ use crate::offer::{
     AgentOffer, Evaluation, Launch, Peers, PodRequest, Reason, ServiceContext, StoredTask, evaluate, located,
 };
 use crate::plan::{PodInstance, Requirement, Step, StepRef};
-use crate::spec::{PlacementOperator, pod_instance_name};
+use crate::spec::{PlacementOperator, TaskName, pod_instance_name};
 use crate::wire::{AgentId, TaskState, TaskStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -280,6 +280,8 @@ impl Scheduler {
             });
             self.write_task(&instance);
         }
+        let names: Vec<TaskName> = started.iter().map(|(name, _)| name.clone()).collect();
+        self.supersede(&PodInstance { pod, index }, &names);
         self.leave_over(had);
         self.plans.change(of, |step| step.launched(started));
         self.accept(offer.ids.clone(), launch.operations);

@@ -38,7 +38,8 @@ impl Scheduler {
         {
             return None;
         }
-        let failed: Vec<&Task> = failed().filter(|t| !self.is_being_launched(t)).collect();
+        let left_alone = |t: &Task| self.is_being_launched(t) || self.waits_for_resources(t);
+        let failed: Vec<&Task> = failed().filter(|t| !left_alone(t)).collect();
         if failed.is_empty() {
             return None;
         }
@@ -50,7 +51,7 @@ impl Scheduler {
             Vec::new()
         } else {
             // A sibling that another plan is bringing up is left to it: it may well wait for what has failed.
-            self.tasks.of_pod(pod).filter(|t| self.stays_up(t) && !self.is_being_launched(t)).collect()
+            self.tasks.of_pod(pod).filter(|t| self.stays_up(t) && !left_alone(t)).collect()
         };
         if again.is_empty() {
             return None;
@@ -80,7 +81,8 @@ impl Scheduler {
         let pod = self.service.spec.pod(&task.pod);
         let wanted = pod.is_some_and(|p| task.index < p.count && p.task(&task.name).is_some());
         let was_up = task.was_launched() || task.notes.displaced;
-        wanted && was_up && self.task_spec(task).is_some_and(|s| s.goal == Goal::Running)
+        let stays = wanted && was_up && !task.notes.superseded;
+        stays && self.task_spec(task).is_some_and(|s| s.goal == Goal::Running)
     }
 
     pub(super) fn has_failed(&self, task: &Task) -> bool {
@@ -94,13 +96,49 @@ impl Scheduler {
     /// Whether another plan is bringing a task up, or is about to. One whose turn has not come does not: until then a
     /// failed task comes up as it was.
     fn is_being_launched(&self, task: &Task) -> bool {
-        self.plans.about(&Subject::Pod(task.pod_instance())).any(|of| {
+        self.launches(&task.pod_instance(), |name| *name == task.name)
+    }
+
+    /// Whether another task holds a failed task's resources, or is about to. To bring the failed one up would end that
+    /// one, whose plan would then end this one again, and so on for ever.
+    fn waits_for_resources(&self, task: &Task) -> bool {
+        let pod = task.pod_instance();
+        let shares = |name: &TaskName| *name != task.name && self.share_resources(task, name);
+        self.tasks.of_pod(&pod).any(|t| t.is_live() && shares(&t.name)) || self.launches(&pod, shares)
+    }
+
+    /// Whether a task of the same pod instance is launched into the same resource set.
+    fn share_resources(&self, task: &Task, other: &TaskName) -> bool {
+        let Some(pod) = self.pod_spec(&task.pod, task.config_id()) else { return false };
+        let set = |name: &TaskName| pod.task(name).map(|t| &t.resource_set.id);
+        set(other).is_some() && set(other) == set(&task.name)
+    }
+
+    /// Whether a plan other than recovery launches one of these tasks, or is about to.
+    fn launches(&self, pod: &PodInstance, which: impl Fn(&TaskName) -> bool) -> bool {
+        self.plans.about(&Subject::Pod(pod.clone())).any(|of| {
             let Some(plan) = self.plans.as_slice().get(of.plan) else { return false };
             let Some(step) = plan.step(of.at) else { return false };
             let launching = matches!(step.status(), Status::Prepared | Status::Starting);
             let busy = plan.is_in_turn(of.at) || launching && !plan.is_interrupted();
-            plan.name != RECOVERY && busy && step.requirement().is_some_and(|r| r.tasks.contains(&task.name))
+            plan.name != RECOVERY && busy && step.requirement().is_some_and(|r| r.tasks.iter().any(&which))
         })
+    }
+
+    /// Notes which tasks are not to come back by themselves, because one that is to stay up has just been launched in
+    /// their place.
+    pub(super) fn supersede(&mut self, pod: &PodInstance, launched: &[TaskName]) {
+        let stay_up = |t: &&Task| launched.contains(&t.name) && self.stays_up(t);
+        let newer: Vec<&Task> = self.tasks.of_pod(pod).filter(stay_up).collect();
+        let replaced = |t: &&Task| {
+            let older = !launched.contains(&t.name) && self.stays_up(t);
+            older && newer.iter().any(|n| self.share_resources(n, &t.name))
+        };
+        let older: Vec<String> = self.tasks.of_pod(pod).filter(replaced).map(Task::instance).collect();
+        for instance in older {
+            self.tasks.change(&instance, |task| task.notes.superseded = true);
+            self.write_notes(&instance);
+        }
     }
 }
 

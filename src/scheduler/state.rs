@@ -124,6 +124,9 @@ pub struct Notes {
     /// It was up where its pod instance was before, and has only reservations where that is now.
     #[serde(default)]
     pub displaced: bool,
+    /// Another task that is to stay up was launched into its resource set since: only that one is kept up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub superseded: bool,
     /// It was launched to do nothing.
     #[serde(default)]
     pub idle: bool,

@@ -5,6 +5,7 @@ mod intake;
 mod operators;
 mod plans;
 mod preview;
+mod shared;
 
 use super::*;
 use crate::finding::Source;
