@@ -5,7 +5,7 @@ use super::cluster::{Cluster, Observed};
 use crate::offer::label;
 use crate::plan::{Plan, Requirement, Status, Step, Work};
 use crate::scheduler::{Scheduler, Stored, Write, path, same_tasks};
-use crate::spec::{Goal, PodType, ServiceSpec, TaskName, task_instance_name};
+use crate::spec::{Goal, PodType, Service, ServiceSpec, TaskName, task_instance_name};
 use crate::wire::{Acknowledge, AgentId, Call, OperationType, TaskId, TaskInfo, TaskState, TaskStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -127,6 +127,8 @@ pub struct Watch {
     finished: BTreeMap<String, u32>,
     /// How often operators wanted the task of an instance done, beside the first time.
     ordered: BTreeMap<String, u32>,
+    /// How many steps of the deploy plan launch the task of an instance, beside the first.
+    further: BTreeMap<String, u32>,
     /// The pod instance that a reservation was first used by.
     owners: BTreeMap<String, String>,
     /// Tasks that have reached their goal, by instance.
@@ -148,13 +150,15 @@ impl Watch {
     }
 
     /// The service is deployed, for the first time or with changes.
-    pub fn deployed(&mut self, spec: &ServiceSpec) {
+    pub fn deployed(&mut self, service: &Service) {
+        let spec = &service.spec;
         self.goals.clear();
         for pod in &spec.pods {
             for (index, task) in (0..pod.count).flat_map(|i| pod.tasks.iter().map(move |t| (i, t))) {
                 self.goals.insert(task_instance_name(&pod.pod_type, index, &task.name), task.goal);
             }
         }
+        self.further = further_launches(service);
         self.complete.clear();
         self.target = Some(spec.clone());
     }
@@ -184,6 +188,14 @@ impl Watch {
             let instance = task_instance_name(&requirement.pod, requirement.index, name);
             *self.ordered.entry(instance).or_default() += 1;
         }
+    }
+
+    /// Whether the task of an instance is to run once ever and did: once by itself, once for each further step of the plan
+    /// that launches it, and once for each time that an operator asks for it.
+    fn is_done_for_good(&self, instance: &str) -> bool {
+        let times = |of: &BTreeMap<String, u32>| of.get(instance).copied().unwrap_or_default();
+        let done = times(&self.finished) > times(&self.ordered) + times(&self.further);
+        done && self.goals.get(instance) == Some(&Goal::Once)
     }
 
     /// A new process begins: what it makes of the plans is looked at anew.
@@ -313,10 +325,7 @@ impl Watch {
         if !task.phantom {
             self.live.entry(instance.to_owned()).or_default().insert(id.clone());
         }
-        // once by itself, and once for each time that an operator asks for it
-        let times = |of: &BTreeMap<String, u32>| of.get(instance).copied().unwrap_or_default();
-        let done = times(&self.finished) > times(&self.ordered);
-        if done && self.goals.get(instance) == Some(&Goal::Once) {
+        if self.is_done_for_good(instance) {
             self.broken(Rule::OnceIsOnce, format!("{id} is launched, and {instance} had finished"));
         }
         let pod = task.pod_instance();
@@ -455,7 +464,10 @@ impl Watch {
                 wanted.insert(task_instance_name(&requirement.pod, requirement.index, name));
             }
         }
-        for instance in wanted.iter().filter(|i| self.goals.get(*i) == Some(&Goal::Running)) {
+        // a plan of the operators has put another task in its place
+        let superseded = |i: &str| scheduler.tasks().get(i).is_some_and(|t| t.notes.superseded);
+        let runs = |i: &&String| self.goals.get(*i) == Some(&Goal::Running) && !superseded(i);
+        for instance in wanted.iter().filter(runs) {
             let living: Vec<&super::Task> = self.living(instance, cluster).collect();
             match living.as_slice() {
                 [one] if one.ready && one.state == TaskState::Running => {}
@@ -504,6 +516,22 @@ impl Watch {
         }
         None
     }
+}
+
+/// How many steps of the deploy plan launch a task, beside the first, by instance, where its file says which.
+fn further_launches(service: &Service) -> BTreeMap<String, u32> {
+    let mut times = BTreeMap::new();
+    for phase in service.plans.iter().filter(|p| p.name == "deploy").flat_map(|p| &p.phases) {
+        let (Some(pod), Some(steps)) = (service.spec.pod(&phase.pod), &phase.steps) else { continue };
+        for index in 0..pod.count {
+            let own = steps.by_index.get(&index).or(steps.default.as_ref());
+            for name in own.into_iter().flatten().flatten() {
+                let instance = task_instance_name(&phase.pod, index, name);
+                times.entry(instance).and_modify(|further| *further += 1).or_insert(0);
+            }
+        }
+    }
+    times
 }
 
 /// Whether a plan goes on by itself, and not only once an operator starts it.

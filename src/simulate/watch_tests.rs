@@ -231,3 +231,20 @@ fn calls_that_are_repeated_without_end_are_seen() {
     watch.failed_again(0.0, REPEATS + 1);
     assert_eq!(rule(&watch), Some(Rule::EventsEnd));
 }
+
+#[test]
+fn what_runs_once_runs_again_only_for_each_further_step_that_names_it() {
+    let service = "
+name: twice
+pods:
+  p: {count: 1, tasks: {t: {goal: ONCE, cmd: x, cpus: 0.1, memory: 32}}}
+plans:
+  deploy: {phases: {a: {pod: p, steps: [default: [[t]]]}, b: {pod: p, steps: [default: [[t]]]}}}
+";
+    let deployment = deployment(service, &[]);
+    let machines = agents::suited_to(&deployment.service, &deployment.config, 3);
+    let mut world = World::new(machines, deployment, Settings::default());
+    world.run();
+    assert_eq!((world.deploy_status(), &world.watch.violation), (Some(Status::Complete), &None));
+    assert!(world.watch.is_done_for_good("p-0-t"), "the plan has had all of it");
+}

@@ -157,7 +157,7 @@ impl World {
         let mut due = Queue::default();
         due.add(0.0, Due::Start);
         let mut watch = Watch::default();
-        watch.deployed(&deployment.service.spec);
+        watch.deployed(&deployment.service);
         Self {
             cluster,
             story: Story::default(),
@@ -321,7 +321,7 @@ impl World {
     /// Ends the process and starts another with what [`World::deployment`] says now.
     pub fn redeploy(&mut self, deployment: Deployment) {
         self.cluster.set_goals(&deployment.service.spec);
-        self.watch.deployed(&deployment.service.spec);
+        self.watch.deployed(&deployment.service);
         self.deployment = deployment;
         self.crash();
         self.changed = self.now;
