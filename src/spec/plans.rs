@@ -224,7 +224,8 @@ fn task_lists(fields: &Fields, node: &Node, pod: &KnownPod) -> Vec<Vec<TaskName>
         };
         if names.is_empty() {
             let message = "this step launches no task";
-            fields.report(&list.span, Code::Empty, message, "name a task, or remove the list");
+            fields.report(&list.span, Code::NoEffect, message, "name a task, or remove the list");
+            continue;
         }
         let tasks: Vec<&TaskSpec> = names.iter().filter_map(|name| find_task(fields, name, pod)).collect();
         check_step(fields.findings, &list.span, pod.spec, tasks.iter().copied());

@@ -135,7 +135,7 @@ fn values(kind: &Kind) -> Vec<Value> {
             vec![json!({"type": "object", "additionalProperties": value})]
         }
         Kind::Steps => {
-            let tasks = json!({"type": "array", "minItems": 1, "items": any_of(vec![scalar(), tag()])});
+            let tasks = json!({"type": "array", "items": any_of(vec![scalar(), tag()])});
             let lists = json!({"type": "array", "items": tasks});
             let names = json!({"pattern": "^([0-9]+|default)$"});
             let instance = json!({

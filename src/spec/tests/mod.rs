@@ -266,15 +266,18 @@ plans:
     phases:
       first: {pod: station, strategy: canary, steps: [0: [[sensor]], default: [[sensor], [sensor]]]}
       second: {pod: station, strategy: parallel}
+      third: {pod: station, steps: [0: [[], [sensor]], default: [[]]]}
   later: {strategy: parallel, phases: {one: {pod: station, strategy: parallel-canary}}}";
     let plans = service(&with(plans, "", "cpus: 1")).plans;
     assert_eq!(plans.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["deploy", "later"]);
     assert_eq!((plans[0].strategy, plans[1].strategy), (PlanStrategy::Serial, PlanStrategy::Parallel));
     let strategies: Vec<_> = plans[0].phases.iter().map(|p| p.strategy).collect();
-    assert_eq!(strategies, [PhaseStrategy::SerialCanary, PhaseStrategy::Parallel]);
+    assert_eq!(strategies[..2], [PhaseStrategy::SerialCanary, PhaseStrategy::Parallel]);
     let steps = plans[0].phases[0].steps.as_ref().expect("steps");
     assert_eq!((steps.by_index[&0].len(), steps.default.as_ref().map(Vec::len)), (1, Some(2)));
     assert_eq!(plans[0].phases[1].steps, None);
+    let steps = plans[0].phases[2].steps.as_ref().expect("steps");
+    assert_eq!((steps.by_index[&0].len(), steps.default.as_deref()), (1, Some(&[][..])), "no tasks, no step");
 }
 
 #[test]

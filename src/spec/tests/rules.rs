@@ -285,7 +285,7 @@ fn each_mistake_in_the_root_and_in_plans_is_found_where_it_is() {
         (steps("[»{0: [[sensor]], 1: [[sensor]]}]"), Code::Shape),
         (steps("[0: [[sensor]], 1: [[sensor]], »0: [[sensor]]]"), Code::DuplicateKey),
         (steps("[default: [[sensor]], »one: [[sensor]]]"), Code::Form),
-        (steps("[default: [»[]]]"), Code::Empty),
+        (steps("[default: [[sensor], »[]]]"), Code::NoEffect),
         (steps("[default: [[sensor]], »2: [[sensor]]]"), Code::NoEffect),
         (steps("[0: [[sensor]]]").replace("one:", "»one:"), Code::Plan),
     ];
