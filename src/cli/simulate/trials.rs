@@ -141,8 +141,12 @@ fn watch(seeds: &Range<u64>, next: &AtomicU64, is_over: impl Fn() -> bool) {
 
 /// A life in which a rule was broken, with the few of its incidents that are enough.
 fn shortened(subject: &Subject, seed: u64, rule: Rule, incidents: &[Incident]) -> Failure {
+    let progress = Progress::new();
+    progress
+        .begin(&format!("a rule was broken with seed {seed}; looking for the few incidents that are enough"));
     let fails = |less: &[Incident]| breaks(subject, seed, less) == Some(rule);
     let few = shrink(incidents, TRIES, fails);
+    progress.clear();
     let outcome = told(subject, seed, &few);
     Failure { seed, before: incidents.len(), incidents: few, outcome }
 }
