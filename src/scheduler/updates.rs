@@ -5,7 +5,7 @@ use super::{KILL_RETRY, Scheduler, Task, Tasks, path};
 use crate::offer::AgentOffer;
 use crate::plan::{PodInstance, Subject, Work};
 use crate::spec::Goal;
-use crate::wire::{CallType, Kill, Reconcile, ReconcileTask, TaskId, TaskState, TaskStatus};
+use crate::wire::{AgentId, CallType, Kill, Reconcile, ReconcileTask, TaskId, TaskState, TaskStatus};
 use std::collections::BTreeSet;
 
 /// Seconds before explicit reconciliation is repeated the first time; doubles.
@@ -124,18 +124,19 @@ impl Scheduler {
     /// Ends a task, and asks again until it has ended.
     pub(super) fn kill(&mut self, now: f64, id: &TaskId) {
         if self.kills.get(id).is_none() {
-            self.ask_to_kill(now, id.clone());
+            let agent_id = self.tasks.by_id(id).map(|t| t.info.agent_id.clone());
+            self.ask_to_kill(now, id.clone(), agent_id);
         }
     }
 
     pub(super) fn repeat_kills(&mut self, now: f64) {
         while let Some(id) = self.kills.pop(now) {
-            self.ask_to_kill(now, id);
+            let agent_id = self.tasks.by_id(&id).map(|t| t.info.agent_id.clone());
+            self.ask_to_kill(now, id, agent_id);
         }
     }
 
-    fn ask_to_kill(&mut self, now: f64, task_id: TaskId) {
-        let agent_id = self.tasks.by_id(&task_id).map(|t| t.info.agent_id.clone());
+    fn ask_to_kill(&mut self, now: f64, task_id: TaskId, agent_id: Option<AgentId>) {
         self.kills.set(task_id.clone(), now + KILL_RETRY);
         self.call(CallType::Kill, |c| c.kill = Some(Kill { task_id, agent_id, kill_policy: None }));
     }
@@ -151,8 +152,11 @@ impl Scheduler {
         match self.tasks.by_id(&status.task_id).map(Task::instance) {
             Some(instance) => self.update_task(now, &instance, status),
             // A task that is not in the state must not run: it was launched by somebody else in this service's name, or
-            // replaced while its agent was away.
-            None if may_run(status.state) => self.kill(now, &status.task_id),
+            // replaced while its agent was away. It is asked to end at once, whenever that was asked last.
+            None if may_run(status.state) => {
+                let agent_id = status.agent_id.clone();
+                self.ask_to_kill(now, status.task_id.clone(), agent_id);
+            }
             // Nobody is left to be ended.
             None if status.state == TaskState::Unknown => {
                 self.kills.remove(&status.task_id);
