@@ -384,7 +384,8 @@ fn events(event: &str, types: &str, pods: usize) -> Outcome {
     (each, format!("mean of {count} events"), Box::new(world))
 }
 
-/// A function of its own, so that its instructions can be counted, which caches have no part in:
+/// A function of its own, so that its instructions can be counted, which caches have no part in (built with
+/// `CARGO_PROFILE_BENCH_STRIP=false`, or it has no name):
 /// `valgrind --tool=callgrind --toggle-collect='*one_event*' PROGRAM --one event/update/one-type 10000`.
 #[inline(never)]
 fn one_event(scheduler: &mut Scheduler, now: f64, event: Event) -> Vec<Effect> {
