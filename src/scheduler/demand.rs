@@ -4,13 +4,21 @@ use super::Scheduler;
 use crate::plan::{Plan, Status};
 use crate::wire::{CallType, Roles};
 
+/// What the master was told last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// Offers are wanted.
+    Open,
+    /// None are wanted.
+    Suppressed,
+    /// None are wanted, and some came since: they were on their way, or the master has not heard it.
+    Doubted,
+}
+
 /// Whether offers are wanted, told to the master no more often than it likes: revives come from a bucket of tokens.
 #[derive(Clone, Debug)]
-#[allow(clippy::struct_excessive_bools)] // each says one thing, in any combination
 pub struct Demand {
-    suppressed: bool,
-    /// Offers came since: they were on their way, or the master has not heard it.
-    doubted: bool,
+    told: Told,
     /// Something was declined for long since offers were last asked for.
     declined: bool,
     /// Offers that were declined are to be made again.
@@ -28,8 +36,7 @@ const REVIVE_INTERVAL: f64 = 5.0;
 impl Default for Demand {
     fn default() -> Self {
         Self {
-            suppressed: false,
-            doubted: false,
+            told: Told::Open,
             declined: false,
             revive: false,
             tokens: TOKENS,
@@ -42,20 +49,21 @@ impl Default for Demand {
 impl Demand {
     pub(super) fn subscribed(&mut self) {
         // the subscription itself brings all offers
-        self.suppressed = false;
-        self.doubted = false;
+        self.told = Told::Open;
         self.declined = false;
         self.revive = false;
     }
 
     /// What the master was told stays said: it may have made these offers before it heard that none are wanted.
     pub(super) fn offers_came(&mut self) {
-        self.doubted = self.suppressed;
+        if self.is_suppressed() {
+            self.told = Told::Doubted;
+        }
     }
 
     /// Whether the master was told that no offers are wanted.
     pub(super) fn is_suppressed(&self) -> bool {
-        self.suppressed
+        self.told != Told::Open
     }
 
     /// The master may not have heard that offers are wanted again.
@@ -70,7 +78,7 @@ impl Demand {
 
     /// There is work for which offers that were declined, or not made, may be of use.
     pub(super) fn work_came(&mut self) {
-        self.revive |= self.declined || self.suppressed;
+        self.revive |= self.declined || self.is_suppressed();
     }
 
     pub(super) fn may_revive(&mut self, now: f64) -> bool {
@@ -90,12 +98,11 @@ impl Scheduler {
     /// nothing to do.
     pub(super) fn tell_demand(&mut self, now: f64) {
         let work = !self.wanted.is_empty();
-        let hidden = self.demand.revive || self.demand.suppressed;
+        let hidden = self.demand.revive || self.demand.is_suppressed();
         if work && hidden {
             if self.demand.may_revive(now) {
                 self.demand.revive = false;
-                self.demand.suppressed = false;
-                self.demand.doubted = false;
+                self.demand.told = Told::Open;
                 self.demand.declined = false;
                 self.call(CallType::Revive, |c| c.revive = Some(Roles::default()));
             } else {
@@ -103,11 +110,10 @@ impl Scheduler {
             }
         }
         let busy = |p: &Plan| p.status() == Status::Pending || p.status().is_running();
-        let open = !self.demand.suppressed || self.demand.doubted;
+        let open = self.demand.told != Told::Suppressed;
         let idle = !work && !self.left_over.is_waited_for(now) && !self.plans.as_slice().iter().any(busy);
         if self.config.suppress && open && idle {
-            self.demand.suppressed = true;
-            self.demand.doubted = false;
+            self.demand.told = Told::Suppressed;
             self.call(CallType::Suppress, |c| c.suppress = Some(Roles::default()));
         }
     }

@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 const WAIT: f64 = 86_400.0;
 
 /// What is left over.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<Entry>", into = "Vec<Entry>")]
 pub struct LeftOver {
     /// Reservations by id, by agent.
     by_agent: BTreeMap<AgentId, BTreeMap<String, Reservation>>,
@@ -30,16 +31,24 @@ struct Entry {
     reservation: Reservation,
 }
 
-impl LeftOver {
-    /// What was stored before.
-    pub(super) fn read(stored: &[u8]) -> Result<Self, serde_json::Error> {
+impl From<Vec<Entry>> for LeftOver {
+    fn from(entries: Vec<Entry>) -> Self {
         let mut all = Self::default();
-        for Entry { resource_id, reservation } in serde_json::from_slice::<Vec<Entry>>(stored)? {
+        for Entry { resource_id, reservation } in entries {
             all.insert(resource_id, reservation);
         }
-        Ok(all)
+        all
     }
+}
 
+impl From<LeftOver> for Vec<Entry> {
+    fn from(all: LeftOver) -> Self {
+        let entry = |(resource_id, reservation)| Entry { resource_id, reservation };
+        all.by_agent.into_values().flatten().map(entry).collect()
+    }
+}
+
+impl LeftOver {
     fn insert(&mut self, id: String, reservation: Reservation) {
         self.by_agent.entry(reservation.agent.clone()).or_default().insert(id, reservation);
         self.until = None;
@@ -125,14 +134,8 @@ impl Scheduler {
         if self.left_over.is_empty() {
             return self.remove_property(path::LEFT_OVER);
         }
-        let entries = self
-            .left_over
-            .by_agent
-            .values()
-            .flatten()
-            .map(|(id, reservation)| Entry { resource_id: id.clone(), reservation: reservation.clone() });
         // plain data with text keys: its serialization can't fail
-        let json = serde_json::to_vec(&entries.collect::<Vec<_>>()).unwrap_or_default();
+        let json = serde_json::to_vec(&self.left_over).unwrap_or_default();
         self.write(path::LEFT_OVER.to_owned(), json);
     }
 }

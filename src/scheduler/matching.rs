@@ -236,12 +236,12 @@ impl Scheduler {
         let unconfirmed = self.needs_new_footprint(requirement);
         let (pod, index) = (requirement.pod.clone(), requirement.index);
         let mut started = Vec::new();
-        let instances = launch.tasks.iter().map(|t| crate::spec::task_instance_name(&pod, index, &t.name));
-        let had = reservations(instances.filter_map(|instance| self.tasks.get(&instance)));
+        let mut had = BTreeMap::new();
         for planned in launch.tasks {
             let task_id = planned.info.task_id.clone();
             let instance = crate::spec::task_instance_name(&pod, index, &planned.name);
             let before = self.tasks.remove(&instance);
+            had.extend(reservations(&before));
             let staging = TaskStatus {
                 task_id: task_id.clone(),
                 state: TaskState::Staging,

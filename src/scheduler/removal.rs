@@ -34,11 +34,11 @@ pub(super) struct Reservation {
 pub(super) fn reservations<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> BTreeMap<String, Reservation> {
     let mut all = BTreeMap::new();
     for task in tasks {
+        let (agent, host) = (&task.info.agent_id, located(&task.info).hostname);
         let executor = task.info.executor.iter().flat_map(|e| &e.resources);
         for resource in task.info.resources.iter().chain(executor) {
             let role = resource.dynamic_reservation().and_then(|r| r.role.clone()).unwrap_or_default();
-            let (agent, host) = (task.info.agent_id.clone(), located(&task.info).hostname);
-            let reservation = Reservation { agent, host, role };
+            let reservation = Reservation { agent: agent.clone(), host: host.clone(), role };
             all.extend(resource.resource_id().map(|id| (id.to_owned(), reservation)));
         }
     }
@@ -111,7 +111,8 @@ impl Scheduler {
             self.tasks.all().iter().map(|(i, t)| (i.clone(), t.info.task_id.value.clone())).collect();
         let kills = tasks.iter().map(|(i, id)| self.kill_step(format!("kill-task-{id}"), i)).collect();
         let mut phases = vec![self.phase("kill-tasks".to_owned(), kills, Order::Parallel)];
-        // What was refused together with its launch, and given up since, was never reserved.
+        // What was refused together with its launch, and given up since, was not reserved as a whole; a part of it that was
+        // is given back like all that belongs to nothing.
         let never = |t: &&Task| t.state() == TaskState::Error && t.notes.permanently_failed;
         let of_tasks = reservations(self.tasks.values().filter(|t| !never(t)));
         let mut by_host = BTreeMap::<String, BTreeMap<String, Reservation>>::new();

@@ -4,8 +4,7 @@ use super::recovery::RECOVERY;
 use super::sent::{Sent, Unheard};
 use super::state::{Ids, Notes, Task, Writes, path};
 use super::{
-    Config, Counters, Effect, LeftOver, Scheduler, Tasks, Touched, Wanted, demand, release, replace, updates,
-    validate,
+    Config, Counters, Effect, Scheduler, Tasks, Touched, Wanted, demand, release, replace, updates, validate,
 };
 use crate::offer::label;
 use crate::plan::{self, BuildError, Due, Order, Plan, Plans, Requirement, Status, StepAt};
@@ -101,7 +100,7 @@ impl Scheduler {
             sent: Sent::default(),
             unheard: Unheard::default(),
             missing: BTreeMap::new(),
-            left_over: read_left_over(stored)?,
+            left_over: json(stored, path::LEFT_OVER)?.unwrap_or_default(),
             outcomes: VecDeque::new(),
             counters: Counters::default(),
             properties: properties(stored),
@@ -315,15 +314,6 @@ fn json<T: serde::de::DeserializeOwned>(stored: &Stored, path: &str) -> Result<O
     let Some(bytes) = stored.get(path) else { return Ok(None) };
     let value = serde_json::from_slice(bytes);
     value.map(Some).map_err(|e| StartError::Unreadable { path: path.to_owned(), why: e.to_string() })
-}
-
-fn read_left_over(stored: &Stored) -> Result<LeftOver, StartError> {
-    let Some(bytes) = stored.get(path::LEFT_OVER) else { return Ok(LeftOver::default()) };
-    let why = |e: serde_json::Error| StartError::Unreadable {
-        path: path::LEFT_OVER.to_owned(),
-        why: e.to_string(),
-    };
-    LeftOver::read(bytes).map_err(why)
 }
 
 /// The names directly below a path.

@@ -115,6 +115,9 @@ impl Scheduler {
                 );
             }
         }
+        if silent.is_empty() {
+            return;
+        }
         for id in silent {
             self.reconciling.ask(now, id);
         }
@@ -124,19 +127,19 @@ impl Scheduler {
     /// Ends a task, and asks again until it has ended.
     pub(super) fn kill(&mut self, now: f64, id: &TaskId) {
         if self.kills.get(id).is_none() {
-            let agent_id = self.tasks.by_id(id).map(|t| t.info.agent_id.clone());
-            self.ask_to_kill(now, id.clone(), agent_id);
+            self.ask_to_kill(now, id.clone(), None);
         }
     }
 
     pub(super) fn repeat_kills(&mut self, now: f64) {
         while let Some(id) = self.kills.pop(now) {
-            let agent_id = self.tasks.by_id(&id).map(|t| t.info.agent_id.clone());
-            self.ask_to_kill(now, id, agent_id);
+            self.ask_to_kill(now, id, None);
         }
     }
 
-    fn ask_to_kill(&mut self, now: f64, task_id: TaskId, agent_id: Option<AgentId>) {
+    /// `told` is the agent as a status names it, of tasks that are not in the state.
+    fn ask_to_kill(&mut self, now: f64, task_id: TaskId, told: Option<AgentId>) {
+        let agent_id = told.or_else(|| self.tasks.by_id(&task_id).map(|t| t.info.agent_id.clone()));
         self.kills.set(task_id.clone(), now + KILL_RETRY);
         self.call(CallType::Kill, |c| c.kill = Some(Kill { task_id, agent_id, kill_policy: None }));
     }
@@ -154,8 +157,7 @@ impl Scheduler {
             // A task that is not in the state must not run: it was launched by somebody else in this service's name, or
             // replaced while its agent was away. It is asked to end at once, whenever that was asked last.
             None if may_run(status.state) => {
-                let agent_id = status.agent_id.clone();
-                self.ask_to_kill(now, status.task_id.clone(), agent_id);
+                self.ask_to_kill(now, status.task_id.clone(), status.agent_id.clone());
             }
             // Nobody is left to be ended.
             None if status.state == TaskState::Unknown => {

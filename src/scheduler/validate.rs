@@ -31,8 +31,8 @@ impl std::fmt::Display for ConfigurationError {
 }
 
 /// All reasons why `new` can't be run, or (with `old`) can't replace what runs.
-/// `deployed` is whether the deploy plan has been complete. What the cluster's release can't do is not looked at, as the SDK
-/// does: services run on clusters without DC/OS, too, and the reference of the language says since when a key works.
+/// `deployed` is whether the deploy plan has been complete. What the cluster's release of DC/OS can't do is
+/// [`unsupported`](super::release::unsupported)'s to say.
 pub fn update(old: Option<&ServiceSpec>, new: &ServiceSpec, deployed: bool) -> Vec<ConfigurationError> {
     let mut errors = service_name(old, new);
     errors.extend(limits(new));

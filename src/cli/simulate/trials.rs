@@ -125,11 +125,7 @@ fn live(subject: &Subject, kinds: &[Kind], seeds: Range<u64>) -> Lives {
 fn watch(seeds: &Range<u64>, next: &AtomicU64, is_over: impl Fn() -> bool) {
     let (progress, start) = (Progress::new(), Instant::now());
     while !is_over() {
-        std::thread::sleep(Duration::from_millis(if start.elapsed() < Duration::from_secs(1) {
-            5
-        } else {
-            200
-        }));
+        std::thread::sleep(Duration::from_millis(20));
         if progress.is_terminal() {
             let (done, all) = (next.load(Ordering::Relaxed) - seeds.start, seeds.end - seeds.start);
             let each = done as f64 / start.elapsed().as_secs_f64();
